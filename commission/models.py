@@ -1,0 +1,391 @@
+"""From a ticket to a credited amount: categories, tickets with their lines and parts, plans, attributions.
+
+A ticket is attributed by parts: the lines with the same server and the same original (or none). Each part has one
+attribution when it is first booked, and further ones only as corrections; a row is never edited. The foreign keys
+that a set-based statement fills from the very tables they point to carry no database constraint of their own
+(docs/decisions/0003-attribution-rows.md).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
+from portfolios.models import OPEN_END, Clerk, Member, Month, Store, User
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+
+class Category(models.Model):
+    category = models.CharField(_("category"), max_length=50, unique=True)
+    name_en = models.CharField(_("English name"), max_length=100)
+    name_zh = models.CharField(_("Chinese name"), max_length=100)
+    excluded = models.BooleanField(
+        _("excluded"), default=False, help_text=_("Earns no commission unless a plan gives it a rate.")
+    )
+
+    class Meta:
+        ordering = ["category"]
+        verbose_name = _("category")
+        verbose_name_plural = _("categories")
+
+    def __str__(self) -> str:
+        return self.name_zh if (get_language() or "").startswith("zh") else self.name_en
+
+
+class Plan(models.Model):
+    """A dated set of rates, shares and bands, for the chain (no store) or for one store, whose plan wins."""
+
+    plan_no = models.CharField(_("plan number"), max_length=30, unique=True)
+    store = models.ForeignKey(Store, models.PROTECT, null=True, blank=True, verbose_name=_("store"))
+    valid_from = models.DateField(_("from"))
+    valid_to = models.DateField(_("until"), default=OPEN_END)
+    owner_share_bp = models.PositiveIntegerField(_("owner share"), default=7000)
+    house_share_bp = models.PositiveIntegerField(_("house share"), default=0)
+    walk_in_share_bp = models.PositiveIntegerField(_("walk-in share"), default=10000)
+
+    class Meta:
+        ordering = ["plan_no"]
+        verbose_name = _("plan")
+        verbose_name_plural = _("plans")
+        constraints = [
+            models.CheckConstraint(name="plan_not_empty", condition=Q(valid_from__lt=F("valid_to"))),
+            models.CheckConstraint(
+                name="plan_shares_at_most_whole",
+                condition=Q(owner_share_bp__lte=10000, house_share_bp__lte=10000, walk_in_share_bp__lte=10000),
+            ),
+            NoOverlap(name="one_plan_at_a_time", key=["store"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.plan_no
+
+
+class PlanRate(models.Model):
+    """A plan's rate for a category, or that the plan excludes it."""
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="rates", verbose_name=_("plan"))
+    category = models.ForeignKey(Category, models.PROTECT, related_name="+", verbose_name=_("category"))
+    rate_bp = models.PositiveIntegerField(_("rate"), null=True, blank=True)
+    excluded = models.BooleanField(_("excluded"), default=False)
+
+    class Meta:
+        ordering = ["plan", "category"]
+        verbose_name = _("plan rate")
+        verbose_name_plural = _("plan rates")
+        constraints = [
+            models.UniqueConstraint(name="one_rate_per_category", fields=["plan", "category"]),
+            models.CheckConstraint(
+                name="rate_or_excluded",
+                condition=Q(excluded=True, rate_bp__isnull=True) | Q(excluded=False, rate_bp__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan} {self.category}"
+
+
+class PlanProduct(models.Model):
+    """A plan's rate for one product: a percentage, or an amount per unit sold."""
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="products", verbose_name=_("plan"))
+    product_no = models.CharField(_("product number"), max_length=50)
+    rate_bp = models.PositiveIntegerField(_("rate"), null=True, blank=True)
+    unit_amount = models.PositiveBigIntegerField(_("amount per unit"), null=True, blank=True)
+
+    class Meta:
+        ordering = ["plan", "product_no"]
+        verbose_name = _("product rate")
+        verbose_name_plural = _("product rates")
+        constraints = [
+            models.UniqueConstraint(name="one_rate_per_product", fields=["plan", "product_no"]),
+            models.CheckConstraint(
+                name="rate_or_amount_per_unit",
+                condition=Q(rate_bp__isnull=True, unit_amount__isnull=False)
+                | Q(rate_bp__isnull=False, unit_amount__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.plan} {self.product_no}"
+
+
+class Band(models.Model):
+    """A step of a plan's monthly accelerator: from `lower_amount` of credit on, up to the next step's."""
+
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="bands", verbose_name=_("plan"))
+    lower_amount = models.PositiveBigIntegerField(_("from credit"))
+    rate_bp = models.PositiveIntegerField(_("rate"))
+
+    class Meta:
+        ordering = ["plan", "lower_amount"]
+        verbose_name = _("band")
+        verbose_name_plural = _("bands")
+        constraints = [models.UniqueConstraint(name="one_band_per_bound", fields=["plan", "lower_amount"])]
+
+    def __str__(self) -> str:
+        return f"{self.plan} {self.lower_amount}"
+
+
+class Booking(models.Model):
+    """What wrote attributions together: a ticket file, a change of bindings, a settlement. Booking order is by id."""
+
+    recorded_at = models.DateTimeField(_("recorded at"), auto_now_add=True)
+    recorded_by = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("recorded by")
+    )
+    source = models.CharField(_("source"), max_length=200, help_text=_("The command, file or page it came from."))
+    note = models.CharField(_("note"), max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("booking")
+        verbose_name_plural = _("bookings")
+        constraints = [AppendOnly(name="booking_stays")]
+
+    def __str__(self) -> str:
+        return f"{self.source} ({self.recorded_at:%Y-%m-%d %H:%M})"
+
+
+class SaleQuerySet(models.QuerySet["Sale"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The tickets the user may see whole: those with a part of one's own, the managed stores', or all."""
+        if not isinstance(user, User) or not user.is_active:
+            return self.none()
+        if user.office:
+            return self
+        if not user.clerk_id:
+            return self.none()
+        parts = Attribution.objects.filter(Q(owner=user.clerk_id) | Q(server=user.clerk_id))
+        return self.filter(Q(pk__in=parts.values("part__sale")) | Q(store__in=user.managed_store_ids()))
+
+
+class Sale(models.Model):
+    """A ticket. Its key is store, business date and ticket number."""
+
+    store = models.ForeignKey(Store, models.PROTECT, db_constraint=False, related_name="sales")
+    business_date = models.DateField(_("business date"))
+    ticket_no = models.CharField(_("ticket number"), max_length=40)
+    sold_at = models.DateTimeField(_("sold at"))
+    member = models.ForeignKey(Member, models.PROTECT, null=True, blank=True, db_constraint=False, related_name="sales")
+    booking = models.ForeignKey(Booking, models.PROTECT, db_constraint=False, related_name="sales", db_index=False)
+
+    objects = SaleQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("ticket")
+        verbose_name_plural = _("tickets")
+        constraints = [
+            models.UniqueConstraint(name="one_ticket_per_key", fields=["business_date", "store", "ticket_no"]),
+            AppendOnly(name="sale_stays"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.store_id} {self.business_date} {self.ticket_no}"
+
+
+class SalePart(models.Model):
+    """The lines of one ticket with the same server and the same original (or none): the unit that is attributed.
+
+    Its totals and its plan are kept from the import on. `commission_e4` is the commission before rounding, in
+    ten-thousandths of the minor unit: the sum over the lines of net amount x rate in basis points.
+    """
+
+    sale = models.ForeignKey(Sale, models.PROTECT, db_constraint=False, related_name="parts")
+    number = models.PositiveIntegerField(_("number"), help_text=_("The line that the part begins with."))
+    store = models.ForeignKey(Store, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    business_date = models.DateField(_("business date"))
+    month_number = models.PositiveIntegerField(_("month of the business date"))
+    member = models.ForeignKey(Member, models.PROTECT, null=True, db_constraint=False, related_name="sale_parts")
+    server = models.ForeignKey(Clerk, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+")
+    original = models.ForeignKey(
+        "self", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="returns"
+    )
+    plan = models.ForeignKey(Plan, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    commissionable_amount = models.BigIntegerField(_("commissionable amount"))
+    excluded_amount = models.BigIntegerField(_("excluded amount"))
+    commission_e4 = models.BigIntegerField(_("commission before rounding"))
+    # A return without a known original that a manager has settled: wholly the house's.
+    settled = models.BooleanField(_("settled"), default=False)
+
+    class Meta:
+        verbose_name = _("ticket part")
+        verbose_name_plural = _("ticket parts")
+        indexes = [
+            models.Index(name="part_of_original", fields=["original"], condition=Q(original__isnull=False)),
+            models.Index(name="part_business_date", fields=["business_date"]),
+        ]
+        constraints = [AppendOnly(name="sale_part_stays")]
+
+    def __str__(self) -> str:
+        return f"{self.sale_id}/{self.number}"
+
+
+class SaleLine(models.Model):
+    """A line of a ticket. A return line waits without a part until its original is known (or settled)."""
+
+    sale = models.ForeignKey(Sale, models.PROTECT, db_constraint=False, db_index=False, related_name="lines")
+    line_no = models.PositiveIntegerField(_("line"))
+    part = models.ForeignKey(
+        SalePart, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="lines"
+    )
+    server = models.ForeignKey(Clerk, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+")
+    product_no = models.CharField(_("product number"), max_length=50)
+    category = models.ForeignKey(Category, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    quantity_milli = models.BigIntegerField(_("quantity"), help_text=_("In thousandths of the unit."))
+    net_amount = models.BigIntegerField(_("net amount"))
+    excluded = models.BooleanField(_("excluded"), null=True)
+    rate_bp = models.PositiveIntegerField(_("rate"), null=True)
+    unit_amount = models.PositiveBigIntegerField(_("amount per unit"), null=True)
+    commission_e4 = models.BigIntegerField(_("commission before rounding"), null=True)
+    is_return = models.BooleanField(_("return"))
+    original_store_no = models.CharField(max_length=20, null=True)  # noqa: DJ001 - absent is not empty: no original
+    original_business_date = models.DateField(null=True)
+    original_ticket_no = models.CharField(max_length=40, null=True)  # noqa: DJ001
+    original_line_no = models.PositiveIntegerField(null=True)
+    original_line = models.ForeignKey(
+        "self", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="return_lines"
+    )
+
+    class Meta:
+        verbose_name = _("ticket line")
+        verbose_name_plural = _("ticket lines")
+        indexes = [
+            models.Index(name="line_waiting", fields=["sale"], condition=Q(part__isnull=True)),
+            models.Index(name="line_of_original", fields=["original_line"], condition=Q(original_line__isnull=False)),
+        ]
+        constraints = [
+            models.UniqueConstraint(name="one_line_per_number", fields=["sale", "line_no"]),
+            AppendOnly(
+                name="sale_line_stays",
+                mutable=[
+                    "part_id",
+                    "original_line_id",
+                    "excluded",
+                    "rate_bp",
+                    "unit_amount",
+                    "commission_e4",
+                ],
+                allow="OLD.part_id IS NULL",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sale_id}/{self.line_no}"
+
+
+class AttributionQuerySet(models.QuerySet["Attribution"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The rows whose amounts the user may see: one's own, those of the managed stores' clerks, or all."""
+        if not isinstance(user, User) or not user.is_active:
+            return self.none()
+        if user.office:
+            return self
+        clerks = Clerk.objects.for_user(user).values("pk")
+        return self.filter(Q(owner__in=clerks) | Q(server__in=clerks))
+
+
+class Attribution(models.Model):
+    """Who is credited for a part of a ticket, how much, and by which rule. Owner, server and house add up."""
+
+    class Kind(models.TextChoices):
+        OWN_SERVED = "OWN_SERVED", _("own member, served")
+        SPLIT = "SPLIT", _("split between owner and server")
+        UNOWNED = "UNOWNED", _("member without an owner")
+        WALK_IN = "WALK_IN", _("no member")
+
+    class Reason(models.TextChoices):
+        SALE = "SALE", _("sale")
+        RETURN = "RETURN", _("return")
+        LATE = "LATE", _("late")
+        CORRECTION = "CORRECTION", _("correction")
+
+    class PayLine(models.TextChoices):
+        """The line of the payslip that the row goes to."""
+
+        KIND = "KIND", _("its kind's")
+        LATE = "LATE", _("late items")
+        CLAWBACK = "CLAWBACK", _("clawback")
+        CORRECTION = "CORRECTION", _("correction")
+
+    part = models.ForeignKey(SalePart, models.PROTECT, db_constraint=False, related_name="attributions")
+    booking = models.ForeignKey(Booking, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    month = models.ForeignKey(Month, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind)
+    reason = models.CharField(_("reason"), max_length=10, choices=Reason)
+    pay_line = models.CharField(_("payslip line"), max_length=10, choices=PayLine)
+    # The row that this one reverses, or whose place it takes: set on corrections only.
+    corrects = models.ForeignKey(
+        "self", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="corrected_by"
+    )
+    reverses = models.BooleanField(_("reversal"), default=False)
+    store = models.ForeignKey(Store, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    business_date = models.DateField(_("business date"))
+    member = models.ForeignKey(Member, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+")
+    owner = models.ForeignKey(
+        Clerk, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="owned_attributions"
+    )
+    server = models.ForeignKey(
+        Clerk, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="served_attributions"
+    )
+    plan = models.ForeignKey(Plan, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    # The share that is rounded; the other party gets the rest: the owner's (OWN_SERVED: the whole, SPLIT), the
+    # house's (UNOWNED) or the server's (WALK_IN).
+    share_bp = models.PositiveIntegerField(_("share"))
+    commissionable_amount = models.BigIntegerField(_("commissionable amount"))
+    excluded_amount = models.BigIntegerField(_("excluded amount"))
+    owner_credit_amount = models.BigIntegerField(_("owner credit"))
+    server_credit_amount = models.BigIntegerField(_("server credit"))
+    house_credit_amount = models.BigIntegerField(_("house credit"))
+    commission_amount = models.BigIntegerField(_("commission"))
+    owner_commission_amount = models.BigIntegerField(_("owner commission"))
+    server_commission_amount = models.BigIntegerField(_("server commission"))
+    house_commission_amount = models.BigIntegerField(_("house commission"))
+
+    objects = AttributionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("attribution")
+        verbose_name_plural = _("attributions")
+        indexes = [
+            # One clerk's month, and every clerk's, without touching the table.
+            models.Index(
+                name="attribution_owner_month",
+                fields=["month", "owner"],
+                include=["kind", "pay_line", "owner_credit_amount", "owner_commission_amount"],
+            ),
+            models.Index(
+                name="attribution_server_month",
+                fields=["month", "server"],
+                include=["kind", "pay_line", "server_credit_amount", "server_commission_amount"],
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="credit_adds_up",
+                condition=Q(
+                    commissionable_amount=F("owner_credit_amount")
+                    + F("server_credit_amount")
+                    + F("house_credit_amount")
+                ),
+            ),
+            models.CheckConstraint(
+                name="commission_adds_up",
+                condition=Q(
+                    commission_amount=F("owner_commission_amount")
+                    + F("server_commission_amount")
+                    + F("house_commission_amount")
+                ),
+            ),
+            AppendOnly(name="attribution_stays"),
+            OpenMonthOnly(name="attribution_to_open_month"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.part_id} {self.kind} {self.reason}"

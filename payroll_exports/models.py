@@ -1,0 +1,105 @@
+"""Paying and proving: salaries, payslips with their earning lines, and the PDF that was made of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from payroll_exports.line_codes import LineCode
+from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
+from portfolios.models import OPEN_END, Clerk, Month, Store, User
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+
+class Salary(models.Model):
+    clerk = models.ForeignKey(Clerk, models.PROTECT, related_name="salaries", verbose_name=_("clerk"))
+    monthly_base_amount = models.PositiveBigIntegerField(_("monthly base"))
+    valid_from = models.DateField(_("from"))
+    valid_to = models.DateField(_("until"), default=OPEN_END)
+
+    class Meta:
+        ordering = ["clerk", "valid_from"]
+        verbose_name = _("salary")
+        verbose_name_plural = _("salaries")
+        constraints = [
+            models.CheckConstraint(name="salary_not_empty", condition=Q(valid_from__lt=F("valid_to"))),
+            NoOverlap(name="one_salary_at_a_time", key=["clerk"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.clerk} {self.valid_from}"
+
+
+class PayslipQuerySet(models.QuerySet["Payslip"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The payslips the user may see: one's own, those of the managed stores' clerks, or all."""
+        return self.filter(clerk__in=Clerk.objects.for_user(user).values("pk"))
+
+
+class Payslip(models.Model):
+    """One clerk's pay for one month, locked with it."""
+
+    month = models.ForeignKey(Month, models.PROTECT, related_name="payslips", verbose_name=_("month"))
+    clerk = models.ForeignKey(Clerk, models.PROTECT, related_name="payslips", verbose_name=_("clerk"))
+    store = models.ForeignKey(Store, models.PROTECT, related_name="payslips", verbose_name=_("store"))
+    paid_amount = models.BigIntegerField(_("to be paid"))
+    document = models.JSONField(_("document"), help_text=_("What the PDF shows, frozen."))
+
+    objects = PayslipQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["month", "store", "clerk"]
+        verbose_name = _("payslip")
+        verbose_name_plural = _("payslips")
+        constraints = [
+            models.UniqueConstraint(name="one_payslip_per_clerk_and_month", fields=["month", "clerk"]),
+            AppendOnly(name="payslip_stays"),
+            OpenMonthOnly(name="payslip_to_open_month"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.month} {self.clerk}"
+
+
+class EarningLine(models.Model):
+    payslip = models.ForeignKey(Payslip, models.PROTECT, related_name="lines", verbose_name=_("payslip"))
+    month = models.ForeignKey(Month, models.PROTECT, related_name="+", verbose_name=_("month"))
+    line_code = models.CharField(_("line"), max_length=20, choices=LineCode)
+    quantity = models.PositiveIntegerField(_("quantity"))
+    amount = models.BigIntegerField(_("amount"))
+
+    class Meta:
+        ordering = ["payslip", "id"]
+        verbose_name = _("earning line")
+        verbose_name_plural = _("earning lines")
+        constraints = [
+            models.UniqueConstraint(name="one_line_per_code", fields=["payslip", "line_code"]),
+            AppendOnly(name="earning_line_stays"),
+            OpenMonthOnly(name="earning_line_to_open_month"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.payslip} {self.line_code}"
+
+
+class PayslipFile(models.Model):
+    """The PDF of a locked payslip: bytes and language are fixed when it is first made."""
+
+    payslip = models.OneToOneField(Payslip, models.PROTECT, related_name="file", verbose_name=_("payslip"))
+    language = models.CharField(_("language"), max_length=10, choices=Clerk.Language)
+    pdf = models.BinaryField(_("PDF"))
+    sha256 = models.CharField(_("SHA-256"), max_length=64)
+    made_at = models.DateTimeField(_("made at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("payslip file")
+        verbose_name_plural = _("payslip files")
+        constraints = [AppendOnly(name="payslip_file_stays")]
+
+    def __str__(self) -> str:
+        return str(self.payslip)

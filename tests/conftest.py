@@ -1,0 +1,45 @@
+"""What every test stands on: settings, and a way to empty tables that refuse to be emptied."""
+
+import os
+
+os.environ.setdefault("SECRET_KEY", "only-for-the-tests-of-this-run")
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.test import TransactionTestCase
+
+
+@pytest.fixture(autouse=True)
+def english_by_default() -> Iterator[None]:
+    from django.utils import translation
+
+    with translation.override("en"):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def emptying_despite_the_rules() -> Iterator[None]:
+    """Transactional tests empty every table afterwards, which the append-only rules refuse: they step aside for it."""
+    flush = TransactionTestCase._fixture_teardown
+
+    def teardown(case: TransactionTestCase) -> None:
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                # Triggers rest on this connection while it empties the tables.
+                cursor.execute("SET session_replication_role = replica")
+                flush(case)
+                cursor.execute("SET session_replication_role = DEFAULT")
+            else:
+                cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+                triggers = cursor.fetchall()
+                for name, _sql in triggers:
+                    cursor.execute(f"DROP TRIGGER {name}")
+                flush(case)
+                for _name, sql in triggers:
+                    cursor.execute(sql)
+
+    TransactionTestCase._fixture_teardown = teardown
+    yield
+    TransactionTestCase._fixture_teardown = flush
