@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from operator import attrgetter
 
 TIERS = ("A", "B", "C")
@@ -176,7 +177,7 @@ def _checked_members(members: Iterable[SplitMember], place: Mapping[str, int]) -
 
 def _refuse_repeats(what: str, numbers: Sequence[str]) -> None:
     """`numbers` are in order, so a repeat stands beside its first."""
-    for one, other in zip(numbers, numbers[1:], strict=False):
+    for one, other in pairwise(numbers):
         if one == other:
             raise SplitError(f"{what} {one} is listed twice, so it is unclear which row counts. List it once.")
 
@@ -222,7 +223,9 @@ def _open_places(
     """For each tier, how many members each clerk takes beside the locked ones.
 
     The total is settled first, then A, then B; C fills up. Among equals the odd A or B goes to the clerk with most
-    still to come: with equal weights and no locks all three tiers and the total so stay within one.
+    still to come: with equal weights and no locks all three tiers and the total so stay within one. With unequal
+    weights A and B stay within one of their exact shares as long as every clerk has room for them: a clerk whose quota
+    is a single member can't take one of each.
     """
     held = [sum(column) for column in zip(*locked.values(), strict=True)]
     count = sum(unlocked.values()) + sum(held)
@@ -310,7 +313,9 @@ def _level(books: Sequence[_TierBook], loads: list[int], factors: Sequence[int])
     lightest clerk come first. A budget of comparisons, a fixed sum and some for each member, keeps odd figures quick.
     """
     clerks = [index for index, factor in enumerate(factors) if factor]
-    budget = 500_000 + 10 * sum(len(book.members) for book in books)
+    # No swap moves less than the unit in which the members' spend differs (ten fen, say).
+    unit = math.gcd(*(spend for book in books for spend in book.spend))
+    budget = 500_000 + 5 * sum(len(book.members) for book in books)
     exchanges = [0] * len(loads)
     # A pair without a useful swap stays so until one of the two books changes.
     tried: dict[tuple[int, int], tuple[int, int]] = {}
@@ -318,16 +323,15 @@ def _level(books: Sequence[_TierBook], loads: list[int], factors: Sequence[int])
     def swap_one() -> bool:
         nonlocal budget
         clerks.sort(key=lambda index: (loads[index], index))
+        budget -= len(clerks)
         for heavy in reversed(clerks):
             for light in clerks:
                 gap = loads[heavy] - loads[light]
-                if gap <= 0:
+                if gap <= 0 or budget <= 0:
                     break
-                # Closer than one minor unit moves them, or tried before.
-                if gap <= max(factors[heavy], factors[light]) or tried.get((heavy, light)) == (
-                    exchanges[heavy],
-                    exchanges[light],
-                ):
+                budget -= 1
+                state = exchanges[heavy], exchanges[light]
+                if gap <= unit * max(factors[heavy], factors[light]) or tried.get((heavy, light)) == state:
                     continue
                 found, effort = _best_swap(books, heavy, light, gap, factors)
                 budget -= effort
@@ -339,12 +343,10 @@ def _level(books: Sequence[_TierBook], loads: list[int], factors: Sequence[int])
                     exchanges[heavy] += 1
                     exchanges[light] += 1
                     return True
-                if budget <= 0:
-                    return False
-                tried[heavy, light] = exchanges[heavy], exchanges[light]
+                tried[heavy, light] = state
         return False
 
-    while budget > 0 and swap_one():
+    while swap_one():
         pass
 
 
