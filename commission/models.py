@@ -169,11 +169,13 @@ class SaleQuerySet(models.QuerySet["Sale"]):
 class Sale(models.Model):
     """A ticket. Its key is store, business date and ticket number."""
 
-    store = models.ForeignKey(Store, models.PROTECT, db_constraint=False, related_name="sales")
+    store = models.ForeignKey(Store, models.PROTECT, db_constraint=False, db_index=False, related_name="sales")
     business_date = models.DateField(_("business date"))
     ticket_no = models.CharField(_("ticket number"), max_length=40)
     sold_at = models.DateTimeField(_("sold at"))
-    member = models.ForeignKey(Member, models.PROTECT, null=True, blank=True, db_constraint=False, related_name="sales")
+    member = models.ForeignKey(
+        Member, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="sales"
+    )
     booking = models.ForeignKey(Booking, models.PROTECT, db_constraint=False, related_name="sales", db_index=False)
 
     objects = SaleQuerySet.as_manager()
@@ -197,7 +199,7 @@ class SalePart(models.Model):
     ten-thousandths of the minor unit: the sum over the lines of net amount x rate in basis points.
     """
 
-    sale = models.ForeignKey(Sale, models.PROTECT, db_constraint=False, related_name="parts")
+    sale = models.ForeignKey(Sale, models.PROTECT, db_constraint=False, db_index=False, related_name="parts")
     number = models.PositiveIntegerField(_("number"), help_text=_("The line that the part begins with."))
     store = models.ForeignKey(Store, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
     business_date = models.DateField(_("business date"))
@@ -221,7 +223,10 @@ class SalePart(models.Model):
             models.Index(name="part_of_original", fields=["original"], condition=Q(original__isnull=False)),
             models.Index(name="part_business_date", fields=["business_date"]),
         ]
-        constraints = [AppendOnly(name="sale_part_stays")]
+        constraints = [
+            models.UniqueConstraint(name="one_part_per_number", fields=["sale", "number"]),
+            AppendOnly(name="sale_part_stays"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.sale_id}/{self.number}"
@@ -365,6 +370,7 @@ class Attribution(models.Model):
                 fields=["month", "server"],
                 include=["kind", "pay_line", "server_credit_amount", "server_commission_amount"],
             ),
+            models.Index(name="attribution_corrects", fields=["corrects"], condition=Q(corrects__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(

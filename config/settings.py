@@ -14,11 +14,16 @@ env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
 DEBUG = env.bool("DEBUG", default=False)
+# The key itself, or the file that holds it (a Docker secret, or the one that bin/setup makes for this checkout).
+SECRET_KEY_FILE = Path(env.str("SECRET_KEY_FILE", default=str(VAR_DIR / "secret.key")))
 SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY and SECRET_KEY_FILE.is_file():
+    SECRET_KEY = SECRET_KEY_FILE.read_text().strip()
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "SECRET_KEY is not set, and nothing is signed safely without one. Put a long random SECRET_KEY into the "
-        "environment or into .env (python -c 'import secrets; print(secrets.token_urlsafe(50))'); bin/demo makes its own."
+        "environment or into .env (python3 -c 'import secrets; print(secrets.token_urlsafe(50))'), or name a file "
+        "that holds it in SECRET_KEY_FILE. bin/setup makes one for this checkout in var/secret.key."
     )
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
