@@ -16,6 +16,7 @@ from django.db.models.functions import Cast, Coalesce, Greatest
 from commission.models import Attribution, Booking, SalePart
 from commission.money import WHOLE_BP, RoundHalfAway
 from portfolios.models import Month
+from portfolios.months import open_months
 
 Kind = Attribution.Kind
 Reason = Attribution.Reason
@@ -35,17 +36,19 @@ def insert_select(model: type[models.Model], source: models.QuerySet[Any], colum
         return cursor.rowcount
 
 
-def lock_ledger() -> Month:
-    """Takes the ledger for writing, until the transaction ends, and returns the first open month.
+def lock_ledger(opening: tuple[int, int] | None = None) -> Month:
+    """Takes the ledger for writing until the transaction ends, and returns the first open month.
 
-    Writers of attributions and the close of a month come one after the other: what one reads of the months and of
-    what is booked stays true until it commits. There is an open month whenever there are tickets.
+    Writers of attributions and the close of a month come one after the other: what one has read of the months and of
+    what is booked stays true until it commits. `opening` names the first and last month of tickets that are coming;
+    without it there has to be an open month.
     """
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {Booking._meta.db_table} IN SHARE ROW EXCLUSIVE MODE")
-    months = list(Month.objects.select_for_update().filter(closed_at__isnull=True).order_by("pk"))
-    return months[0]
+    if opening:
+        open_months(*opening)
+    return Month.objects.select_for_update().filter(closed_at__isnull=True).order_by("pk")[:1].get()
 
 
 def _case(*whens: When, default: Combinable | None = None) -> Combinable:

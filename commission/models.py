@@ -171,6 +171,7 @@ class Sale(models.Model):
 
     store = models.ForeignKey(Store, models.PROTECT, db_constraint=False, db_index=False, related_name="sales")
     business_date = models.DateField(_("business date"))
+    month_number = models.PositiveIntegerField(_("month of the business date"))
     ticket_no = models.CharField(_("ticket number"), max_length=40)
     sold_at = models.DateTimeField(_("sold at"))
     member = models.ForeignKey(

@@ -149,7 +149,9 @@ class LineReader:
                 report(column, value, _("It is empty."), _("Every line needs it."))
             elif _DAMAGED.fullmatch(value):
                 report(
-                    column, value, _("A spreadsheet has damaged this number."),
+                    column,
+                    value,
+                    _("A spreadsheet has damaged this number."),
                     _("Format the column as text and export it again."),
                 )
             elif len(value) > 40 or _CONTROL.search(value):
@@ -170,7 +172,9 @@ class LineReader:
                 sold_at = None
         if sold_at is None:
             report(
-                "sold_at", sold, _("It is no time with an offset."),
+                "sold_at",
+                sold,
+                _("It is no time with an offset."),
                 _("Write it as 2026-10-31T18:05:00+08:00."),
             )
         server_id = self._clerks.get(clerk_no) if clerk_no else None
@@ -195,7 +199,9 @@ class LineReader:
         except AmountError:
             net_amount = None
             report(
-                "net_amount", net, _("It is no amount."),
+                "net_amount",
+                net,
+                _("It is no amount."),
                 _("Digits with at most two decimals and no separators, for example 1234.50 or -50."),
             )
         is_return = False
@@ -203,42 +209,56 @@ class LineReader:
             is_return = net_amount < 0 or quantity_milli < 0
             if is_return and (quantity_milli >= 0 or net_amount > 0):
                 report(
-                    "quantity", quantity, _("Quantity and amount have different signs."),
+                    "quantity",
+                    quantity,
+                    _("Quantity and amount have different signs."),
                     _("A return has both negative, a sale neither."),
                 )
         original = (original_store, original_day, original_ticket, original_line)
         if any(original):
             if not is_return:
                 report(
-                    "original_ticket_no", original_ticket, _("Only a return names an original."),
+                    "original_ticket_no",
+                    original_ticket,
+                    _("Only a return names an original."),
                     _("Leave the four original columns empty on a sale."),
                 )
             elif not all(original):
                 report(
-                    "original_ticket_no", original_ticket, _("The original is named in part."),
+                    "original_ticket_no",
+                    original_ticket,
+                    _("The original is named in part."),
                     _("Fill in all four original columns, or none when the original is not known."),
                 )
             else:
                 sold_on = self._date(original_day)
                 if sold_on is None:
                     report(
-                        "original_business_date", original_day, _("It is no date."),
+                        "original_business_date",
+                        original_day,
+                        _("It is no date."),
                         _("Write it as YYYY-MM-DD, for example 2026-10-31."),
                     )
                 elif business_date is not None and sold_on[0] > business_date[0]:
                     report(
-                        "original_business_date", original_day, _("The return is dated before its sale."),
+                        "original_business_date",
+                        original_day,
+                        _("The return is dated before its sale."),
                         _("Check both dates."),
                     )
                 if original_store not in self._stores:
                     report(
-                        "original_store_no", original_store, _("There is no store with this number."),
+                        "original_store_no",
+                        original_store,
+                        _("There is no store with this number."),
                         _("Import stores.csv first."),
                     )
                 check_number("original_ticket_no", original_ticket)
                 if not _WHOLE.fullmatch(original_line):
                     report(
-                        "original_line_no", original_line, _("It is no line number."),
+                        "original_line_no",
+                        original_line,
+                        _("It is no line number."),
                         _("Count the lines of a ticket from 1."),
                     )
         if store_id is None or business_date is None:
@@ -246,7 +266,9 @@ class LineReader:
         plan = self._plan(store_id, day, business_date[0])
         if plan is None:
             report(
-                "business_date", day, _("No plan covers this store and date."),
+                "business_date",
+                day,
+                _("No plan covers this store and date."),
                 _("Import a plan that is valid on it, for the store or for the chain."),
             )
             return None
@@ -255,7 +277,8 @@ class LineReader:
         rate = self._rate(plan, category, product_no)
         if rate is None:
             report(
-                "category", category_no,
+                "category",
+                category_no,
                 _("Plan %(plan)s has no rate for this category.") % {"plan": plan.plan_no},
                 _("Give it a rate, or exclude it, in a plan of its own date."),
             )

@@ -70,7 +70,10 @@ def open_months(first: int, last: int) -> None:
     closed = Month.objects.filter(closed_at__isnull=False).exists()
     # Before the first closed month there is nothing to open: what is dated earlier is late.
     start = numbers[0] if closed else min([first, *numbers[:1]])
+    # A late ticket needs an open month to be posted to.
     end = max([last, *numbers[-1:]])
+    if closed and first_open_month() is None:
+        end = max(end, next_number(numbers[-1]))
     wanted = []
     number = start
     while number <= end:

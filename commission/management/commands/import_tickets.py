@@ -1,0 +1,66 @@
+"""Imports ticket files from the POS and attributes what they hold."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from commission.money import format_amount
+from commission.ticket_import import TicketReport, import_tickets
+from portfolios.import_problems import ImportRefused
+
+
+class Command(BaseCommand):
+    help = "Imports POS ticket files (CSV, one row per ticket line) and attributes them. A file counts whole or not."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV files, imported in this order")
+        parser.add_argument("--dry-run", action="store_true", help="check and count, and change nothing")
+        parser.add_argument("--errors", type=Path, metavar="FILE", help="where to list every error (CSV)")
+
+    def handle(self, *args: Any, files: list[Path], dry_run: bool, errors: Path | None, **options: Any) -> None:
+        for place, path in enumerate(files):
+            with tqdm(unit=" rows", unit_scale=True, disable=None if options["verbosity"] else True) as bar:
+
+                def show(what: str, done: int, bar: tqdm = bar, path: Path = path) -> None:
+                    bar.set_description(f"{path.name}: {what}", refresh=False)
+                    bar.update(done - bar.n)
+
+                try:
+                    report = import_tickets(
+                        path,
+                        dry_run=dry_run,
+                        errors_path=errors or settings.VAR_DIR / "errors" / f"{path.stem}-errors.csv",
+                        progress=show,
+                    )
+                except ImportRefused as refused:
+                    bar.close()
+                    for problem in refused.problems.shown:
+                        self.stderr.write(str(problem))
+                    rest = ""
+                    if place:
+                        rest = f" The {place} files before it are imported and stay."
+                    if place + 1 < len(files):
+                        rest += f" The {len(files) - place - 1} files after it were not read."
+                    raise CommandError(f"{path}: {refused}{rest}") from None
+            self.stdout.write(self.style.SUCCESS(_sentence(report, dry_run)))
+
+
+def _sentence(report: TicketReport, dry_run: bool) -> str:
+    parts = [
+        f"{report.tickets:,} new tickets with {report.lines:,} lines, net {format_amount(report.net_amount)}",
+        f"{report.attributions:,} attributions",
+    ]
+    if report.months:
+        parts.append(f"posted to {', '.join(report.months)}")
+    if report.late:
+        parts.append(f"{report.late:,} of them late")
+    if report.repeated:
+        parts.append(f"{report.repeated:,} tickets were there already")
+    if report.waiting:
+        parts.append(f"{report.waiting:,} returns wait for their original")
+    start = "would import " if dry_run else ""
+    return f"{report.file}: {start}{'; '.join(parts)} ({report.seconds:.1f} s)"
