@@ -7,6 +7,7 @@ import csv
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -127,10 +128,10 @@ def digest(directory: Path) -> str:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path):
-    small = {"stores": 2, "clerks": 10, "members": 120, "months": 4}
-    first = write_demo_chain(tmp_path / "a", **small)
-    again = write_demo_chain(tmp_path / "b", **small)
-    write_demo_chain(tmp_path / "c", seed=7, **small)
+    write_small = partial(write_demo_chain, stores=2, clerks=10, members=120, months=4)
+    first = write_small(tmp_path / "a")
+    again = write_small(tmp_path / "b")
+    write_small(tmp_path / "c", seed=7)
     assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path / "c")
     counts = (first.tickets, first.lines, first.members, first.clerks)
     assert counts == (again.tickets, again.lines, again.members, again.clerks)
@@ -176,7 +177,7 @@ def test_a_ticket_is_whole_and_in_one_file(story):
 
 
 def test_every_number_is_known_from_a_roster_imported_before(story):
-    known = defaultdict(set)
+    known: dict[str, set[str]] = defaultdict(set)
     columns = {"stores.csv": "store_no", "categories.csv": "category", "clerks.csv": "clerk_no"}
     columns["members.csv"] = "member_no"
     by_month = defaultdict(list)
@@ -345,7 +346,7 @@ def test_returns_keep_within_their_originals(story):
 def test_returns_are_whole_partial_in_two_parts_late_and_in_another_store(story):
     sold = {line.key: line for line in story.lines if line.original is None}
     returned = Counter(line.original for line in story.lines if line.original)
-    parts = defaultdict(int)
+    parts: Counter = Counter()
     for line in story.lines:
         if line.original:
             parts[line.original] -= line.quantity
@@ -390,7 +391,7 @@ def test_late_tickets_come_with_the_next_month_and_nothing_is_left_over(story):
 
 
 def test_a_fifth_of_the_buyers_spends_about_four_fifths(story):
-    spend = Counter()
+    spend: Counter[str] = Counter()
     for line in story.lines:
         if line.member:
             spend[line.member] += line.amount
