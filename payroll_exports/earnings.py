@@ -1,0 +1,196 @@
+"""What each clerk earns in a month, line by line, from the ledger as it stands.
+
+A clerk posted for 20 of 31 days on a base of 5,000.00 a month gets 3,225.81. Variable pay is never below zero: a
+clerk with 200.00 of commission and 500.00 of clawbacks is paid the base alone, and 300.00 is carried into next month.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Sum, Value, When
+
+from commission.bands import accelerator, plan_of_store, plans_in
+from commission.models import Attribution
+from commission.money import round_half_away
+from payroll_exports.line_codes import LineCode
+from payroll_exports.models import EarningLine, Payslip, Salary
+from portfolios.models import Month, Posting
+from portfolios.months import next_number
+
+Kind = Attribution.Kind
+PayLine = Attribution.PayLine
+
+# The lines that hold the ledger's commission, before what is added, held or carried.
+COMMISSION_LINES = (
+    LineCode.OWN_SERVED,
+    LineCode.OWN_ABSENT,
+    LineCode.COVERED,
+    LineCode.UNOWNED,
+    LineCode.WALK_IN,
+    LineCode.LATE,
+    LineCode.CLAWBACK,
+    LineCode.CORRECTION,
+)
+_OWNER_LINES = {Kind.OWN_SERVED: LineCode.OWN_SERVED, Kind.SPLIT: LineCode.OWN_ABSENT}
+_SERVER_LINES = {Kind.SPLIT: LineCode.COVERED, Kind.UNOWNED: LineCode.UNOWNED, Kind.WALK_IN: LineCode.WALK_IN}
+
+
+class Earning(NamedTuple):
+    """One line of a clerk's month: `quantity` counts distinct tickets (BASE: days), `amount` is in minor units."""
+
+    line_code: str
+    quantity: int
+    amount: int
+
+
+@dataclass
+class Posted:
+    """Where a clerk was posted in a month, within the employment.
+
+    `home` is the last day of the month with a home store, and that store; `last` the same for a posting of any role.
+    """
+
+    days: set[dt.date] = field(default_factory=set)
+    home: tuple[dt.date, int] | None = None
+    last: tuple[dt.date, int] | None = None
+
+
+Lines = dict[int, dict[str, Earning]]
+
+
+def earnings(month: Month, clerks: Iterable[int] | None = None) -> dict[int, list[Earning]]:
+    """The earning lines of every clerk (or of those with these ids) who is due a payslip, by clerk id.
+
+    Due a payslip is who was posted on a day of the month, and who has any line. Lines come in the payslip's order,
+    and only those with a quantity or an amount. A closed month's are the locked ones; an open month's are worked out
+    from the ledger. Nothing is carried into a month while the one before it is open.
+    """
+    ids = None if clerks is None else list(clerks)
+    if month.is_closed:
+        return _locked(month, ids)
+    lines: Lines = defaultdict(dict)
+    posted = postings_in(month, ids)
+    credits = _add_commission(lines, month, ids)
+    _add_base(lines, month, posted)
+    _add_bands(lines, month, posted, credits)
+    _add_carried(lines, month, ids)
+    return {
+        clerk: [lines[clerk][code] for code in LineCode if code in lines[clerk]]
+        for clerk in sorted(lines.keys() | posted.keys())
+    }
+
+
+def postings_in(month: Month, clerks: list[int] | None = None) -> dict[int, Posted]:
+    """The clerks who were posted on a day of the month between their first and their last day at work."""
+    postings = Posting.objects.filter(
+        _among("clerk", clerks), valid_from__lte=month.ends_on, valid_to__gt=month.starts_on
+    ).order_by("clerk", "store")
+    found: dict[int, Posted] = defaultdict(Posted)
+    for posting in postings.select_related("clerk"):
+        clerk = posting.clerk
+        first = max(posting.valid_from, clerk.hired_on, month.starts_on)
+        last = min(posting.valid_to - dt.timedelta(days=1), clerk.left_on or month.ends_on, month.ends_on)
+        if first > last:
+            continue
+        posted = found[clerk.pk]
+        posted.days.update(first + dt.timedelta(days=n) for n in range((last - first).days + 1))
+        place = (last, posting.store_id)
+        posted.last = max(posted.last or place, place)
+        if posting.role == Posting.Role.CLERK:
+            posted.home = max(posted.home or place, place)
+    return found
+
+
+def _among(column: str, clerks: list[int] | None) -> Q:
+    return Q() if clerks is None else Q(**{f"{column}__in": clerks})
+
+
+def _locked(month: Month, clerks: list[int] | None) -> dict[int, list[Earning]]:
+    payslips = Payslip.objects.filter(_among("clerk", clerks), month=month)
+    lines: dict[int, list[Earning]] = {
+        clerk: [] for clerk in payslips.order_by("clerk").values_list("clerk", flat=True)
+    }
+    rows = EarningLine.objects.filter(_among("payslip__clerk", clerks), month=month).order_by("pk")
+    for clerk, code, quantity, amount in rows.values_list("payslip__clerk", "line_code", "quantity", "amount"):
+        lines[clerk].append(Earning(code, quantity, amount))
+    return lines
+
+
+def _add(lines: Lines, clerk: int, line_code: str, quantity: int, amount: int) -> None:
+    before = lines[clerk].get(line_code, Earning(line_code, 0, 0))
+    total = Earning(line_code, before.quantity + quantity, before.amount + amount)
+    if total.quantity or total.amount:
+        lines[clerk][line_code] = total
+
+
+def _add_commission(lines: Lines, month: Month, clerks: list[int] | None) -> dict[int, int]:
+    """Adds the ledger's lines; returns each clerk's credit, as owner and as server.
+
+    A clerk may be the owner in one row of a ticket and the server in another of the same line (a correction that
+    swaps the two): such a ticket is counted once, on the owner's side.
+    """
+    rows = Attribution.objects.filter(month=month)
+    also_owner = Exists(
+        rows.filter(pay_line=OuterRef("pay_line"), owner=OuterRef("server"), part__sale=OuterRef("part__sale"))
+    )
+    sides = [
+        ("owner", _OWNER_LINES, Q()),
+        ("server", _SERVER_LINES, Q(pay_line=PayLine.KIND) | ~also_owner),
+    ]
+    credits: dict[int, int] = defaultdict(int)
+    for side, lines_of_kind, counted in sides:
+        of_kind = [When(kind=kind, then=Value(code.value)) for kind, code in lines_of_kind.items()]
+        totals = (
+            rows.filter(_among(side, clerks), kind__in=lines_of_kind, **{f"{side}__isnull": False})
+            .annotate(
+                line=Case(When(~Q(pay_line=PayLine.KIND), then=F("pay_line")), *of_kind, output_field=CharField())
+            )
+            .values_list(side, "line")
+            .annotate(
+                tickets=Count("part__sale", distinct=True, filter=counted),
+                commission=Sum(f"{side}_commission_amount"),
+                credit=Sum(f"{side}_credit_amount"),
+            )
+            .order_by()
+        )
+        for clerk, line_code, tickets, commission_amount, credit_amount in totals:
+            _add(lines, clerk, line_code, tickets, commission_amount)
+            credits[clerk] += credit_amount
+    return credits
+
+
+def _add_base(lines: Lines, month: Month, posted: dict[int, Posted]) -> None:
+    """Adds the base salary: monthly base x days posted / days of the month, rounded once, over all salaries."""
+    salaries = Salary.objects.filter(clerk__in=posted, valid_from__lte=month.ends_on, valid_to__gt=month.starts_on)
+    shares: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for clerk, base, start, end in salaries.values_list("clerk", "monthly_base_amount", "valid_from", "valid_to"):
+        shares[clerk].append((sum(start <= day < end for day in posted[clerk].days), base))
+    for clerk, parts in shares.items():
+        amount = round_half_away(sum(days * base for days, base in parts), month.days)
+        _add(lines, clerk, LineCode.BASE, sum(days for days, _base in parts), amount)
+
+
+def _add_bands(lines: Lines, month: Month, posted: dict[int, Posted], credits: dict[int, int]) -> None:
+    """Adds the accelerator, by the plan of the home store on the last day posted to one."""
+    plans = plans_in(month)
+    for clerk, credit_amount in credits.items():
+        home = posted[clerk].home if clerk in posted else None
+        plan = plan_of_store(plans, home[1], home[0]) if home else None
+        if plan:
+            _add(lines, clerk, LineCode.BAND, 0, accelerator(credit_amount, plan.bands.all()))
+
+
+def _add_carried(lines: Lines, month: Month, clerks: list[int] | None) -> None:
+    """Adds what last month left owing, and takes variable pay below zero out of this month."""
+    carried = EarningLine.objects.filter(
+        _among("payslip__clerk", clerks), month=next_number(month.pk, -1), line_code=LineCode.CARRIED_OUT
+    )
+    for clerk, amount in carried.values_list("payslip__clerk", "amount"):
+        _add(lines, clerk, LineCode.CARRIED_IN, 0, -amount)
+    for clerk, own in lines.items():
+        variable = sum(line.amount for line in own.values() if line.line_code != LineCode.BASE)
+        if variable < 0:
+            _add(lines, clerk, LineCode.CARRIED_OUT, 0, -variable)
