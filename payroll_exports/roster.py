@@ -1,0 +1,292 @@
+"""The chain's roster from a directory of CSV files: any of the eleven that is there, all or nothing.
+
+The files go through the same resources as HR's import pages. Every error of every file is listed; a row that only
+refers to what an earlier, refused file holds is not blamed for it. The same directory again changes nothing.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import tablib
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Model
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from import_export.results import Result
+
+from commission.models import Category, Plan
+from commission.rebinding import correct_since, hold_ledger
+from commission.resources import (
+    BandResource,
+    CategoryResource,
+    PlanProductResource,
+    PlanRateResource,
+    PlanResource,
+    lacking_rates,
+    misdated_band_plans,
+    running_plans,
+)
+from payroll_exports.resources import SalaryResource
+from portfolios.import_problems import ImportProblems
+from portfolios.input_files import read_rows
+from portfolios.models import BindingBatch, Clerk, Member, Store, User
+from portfolios.months import first_open_day
+from portfolios.resources import BindingResource, ClerkResource, MemberResource, PostingResource, StoreResource
+from portfolios.roster_files import RosterResource, RowProblem
+
+# In this order: each file may name what the files before it hold.
+RESOURCES: tuple[type[RosterResource], ...] = (
+    StoreResource,
+    CategoryResource,
+    ClerkResource,
+    PostingResource,
+    SalaryResource,
+    MemberResource,
+    BindingResource,
+    PlanResource,
+    PlanRateResource,
+    PlanProductResource,
+    BandResource,
+)
+FILE_NAMES = tuple(resource.file_name for resource in RESOURCES)
+_NUMBERED: tuple[type[Model], ...] = (Store, Category, Clerk, Member, Plan)
+
+
+class RosterError(ValueError):
+    """A directory that holds no roster; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class FileReport:
+    file: str
+    new: int
+    changed: int
+    unchanged: int
+
+
+@dataclass
+class RosterReport:
+    """What an import did: rows by file, members bound by their enrolment, parts of tickets corrected, notices."""
+
+    files: list[FileReport] = field(default_factory=list)
+    bound: int = 0
+    corrections: int = 0
+    notices: list[str] = field(default_factory=list)
+
+
+# Called with a file's name, the rows done and the rows in all.
+Progress = Callable[[str, int, int], None]
+
+
+class _OneFile(ImportProblems):
+    """The problems of one file, told to those of the whole import: one bad file must not hide the next one's."""
+
+    def __init__(self, whole: ImportProblems) -> None:
+        super().__init__(whole.path)
+        self.whole = whole
+
+    def add(self, file: str, row: int, column: str, value: str, reason: str, remedy: str = "") -> None:
+        self.whole.add(file, row, column, value, reason, remedy)
+        self.count += 1
+
+
+@dataclass
+class _File:
+    resource: RosterResource
+    dataset: tablib.Dataset
+    row_numbers: list[int]
+    readable: bool
+    result: Result | None = None
+
+
+def roster_files(directory: Path) -> list[Path]:
+    """The roster's files in a directory, in their order.
+
+    Raises RosterError where there is none, or a CSV file that is neither one of them nor one of tickets.
+    """
+    if not directory.is_dir():
+        raise RosterError(
+            _("%(path)s is not a directory. Name the directory that holds the roster's CSV files.")
+            % {"path": directory}
+        )
+    names = ", ".join(FILE_NAMES)
+    strange = sorted(
+        path.name
+        for path in directory.iterdir()
+        if path.suffix.lower() == ".csv" and path.name not in FILE_NAMES and not path.name.startswith("tickets")
+    )
+    if strange:
+        raise RosterError(
+            _(
+                "%(path)s holds files that are no roster files: %(strange)s. Rename or remove them; "
+                "the names are %(names)s."
+            )
+            % {"path": directory, "strange": ", ".join(strange), "names": names}
+        )
+    found = [directory / name for name in FILE_NAMES if (directory / name).exists()]
+    if not found:
+        raise RosterError(
+            _("%(path)s holds no roster file. The names are %(names)s.") % {"path": directory, "names": names}
+        )
+    return found
+
+
+def import_roster(
+    directory: Path,
+    *,
+    recorded_by: User | None = None,
+    dry_run: bool = False,
+    errors_path: Path | None = None,
+    progress: Progress | None = None,
+) -> RosterReport:
+    """Imports the roster's files of a directory in one transaction, which a dry run rolls back.
+
+    Raises RosterError for a directory without a roster and ImportRefused for files with errors; nothing has changed
+    then.
+    """
+    paths = roster_files(directory)
+    if errors_path is None:
+        errors_path = settings.VAR_DIR / "errors" / f"import_roster-{timezone.localtime():%Y%m%d-%H%M%S-%f}.csv"
+    with ImportProblems(errors_path) as problems, transaction.atomic():
+        hold_ledger()
+        source = f"import_roster {directory}"[:200]
+        report = _Import(problems, source, recorded_by, progress).run(paths)
+        transaction.set_rollback(dry_run)
+    return report
+
+
+class _Import:
+    def __init__(
+        self, problems: ImportProblems, source: str, recorded_by: User | None, progress: Progress | None
+    ) -> None:
+        self.problems = problems
+        self.source = source
+        self.recorded_by = recorded_by
+        self.progress = progress
+        self.files: dict[str, _File] = {}
+        # Numbers of refused files, by the table that they would be in.
+        self.refused: dict[type[Model], frozenset[str]] = {}
+        # Made when the first binding changes: an import that changes none leaves no batch behind.
+        self.batch = cache(lambda: BindingBatch.objects.create(source=source, recorded_by=recorded_by))
+
+    def run(self, paths: Iterable[Path]) -> RosterReport:
+        report = RosterReport()
+        for path in paths:
+            file = self._read(path)
+            self.files[path.name] = file
+            self._import(file)
+            if file.result is not None:
+                totals = file.result.totals
+                report.files.append(FileReport(path.name, totals["new"], totals["update"], totals["skip"]))
+                report.notices += file.resource.notices
+                if not file.row_numbers:
+                    report.notices.append(_("%(file)s has a header and no rows.") % {"file": path.name})
+        self._check_plans()
+        self.problems.refuse_if_any()
+        if members := self.files.get(MemberResource.file_name):
+            assert isinstance(members.resource, MemberResource)
+            report.bound += members.resource.enrol()
+        report.corrections = self._correct()
+        return report
+
+    def _read(self, path: Path) -> _File:
+        resource = next(resource for resource in RESOURCES if resource.file_name == path.name)()
+        problems = _OneFile(self.problems)
+        required = resource.required_columns()
+        row_numbers, rows = [], []
+        for number, cells in read_rows(path, required, problems, resource.optional):
+            row_numbers.append(number)
+            rows.append(cells)
+        headers = [*required, *resource.optional]
+        if rows and resource.optional:
+            # read_rows() fills an absent column with "", which is not the same as an empty cell: it changes nothing.
+            with path.open("rb") as file:
+                header = file.readline()
+            there = [name not in resource.optional or name.encode() in header for name in headers]
+            if not all(there):
+                rows = [[cell for cell, kept in zip(cells, there, strict=True) if kept] for cells in rows]
+                headers = [name for name, kept in zip(headers, there, strict=True) if kept]
+        dataset = tablib.Dataset(*rows, headers=headers)
+        return _File(resource, dataset, row_numbers, readable=not problems.count)
+
+    def _import(self, file: _File) -> None:
+        resource, dataset = file.resource, file.dataset
+        total = len(file.row_numbers)
+
+        def show(done: int) -> None:
+            if self.progress and (done % 500 == 0 or done == total):
+                self.progress(resource.file_name, done, total)
+
+        file.result = result = resource.import_data(
+            dataset,
+            use_transactions=False,
+            row_numbers=file.row_numbers,
+            refused=self.refused,
+            batch=self.batch,
+            show=show,
+        )
+        for error in result.base_errors:
+            raise error.error
+        for row in result.error_rows:
+            raise row.errors[0].error
+        columns = {name: place for place, name in enumerate(dataset.headers)}
+        for invalid in sorted(result.invalid_rows, key=lambda invalid: invalid.number):
+            for column, errors in getattr(invalid.error, "error_dict", {}).items():
+                for problem in errors:
+                    assert isinstance(problem, RowProblem)
+                    self.problems.add(
+                        resource.file_name,
+                        file.row_numbers[invalid.number - 1],
+                        column,
+                        dataset[invalid.number - 1][columns[column]],
+                        problem.reason,
+                        problem.remedy,
+                    )
+        if (result.invalid_rows or not file.readable) and resource._meta.model in _NUMBERED:
+            place = columns[resource.key[0]]
+            self.refused[resource._meta.model] = frozenset(cells[place] for cells in dataset)
+
+    def _check_plans(self) -> None:
+        """Refuses plans that the files, taken together, leave incomplete."""
+        names = {resource.file_name for resource in RESOURCES if resource.__module__ == "commission.resources"}
+        if self.problems.count or not names & self.files.keys():
+            return
+        touched = {number for name in names - {"categories.csv"} for number in self._plan_rows(name)}
+        plans = {plan.plan_no: plan for plan in running_plans(first_open_day())}
+        plans |= {plan.plan_no: plan for plan in Plan.objects.filter(plan_no__in=touched)}
+        for plan_no, categories in lacking_rates(list(plans.values())).items():
+            self._refuse_plan(
+                plan_no,
+                _("The plan has no rate for: %(categories)s.") % {"categories": ", ".join(categories)},
+                _("Add the rates to plan_rates.csv (or `excluded`), or exclude the categories by default."),
+            )
+        for plan in misdated_band_plans(list(plans.values())):
+            self._refuse_plan(
+                plan.plan_no,
+                _("The plan has bands, and starts on %(day)s, in the middle of a month.") % {"day": plan.valid_from},
+                _("Start it on a month's first day, or remove its bands."),
+            )
+
+    def _plan_rows(self, name: str) -> dict[str, int]:
+        """By plan number, the first row of a file that names it."""
+        rows: dict[str, int] = {}
+        if file := self.files.get(name):
+            place = file.dataset.headers.index("plan_no")
+            for number, cells in zip(file.row_numbers, file.dataset, strict=True):
+                rows.setdefault(cells[place], number)
+        return rows
+
+    def _refuse_plan(self, plan_no: str, reason: str, remedy: str) -> None:
+        for name in ("plans.csv", "plan_rates.csv", "bands.csv", "plan_products.csv"):
+            if row := self._plan_rows(name).get(plan_no):
+                self.problems.add(name, row, "plan_no", plan_no, reason, remedy)
+                return
+        self.problems.add("categories.csv", 0, "category", plan_no, reason, remedy)
+
+    def _correct(self) -> int:
+        """Rebooks the sales whose owner may have changed."""
+        since = min((day for file in self.files.values() if (day := file.resource.changed_since)), default=None)
+        return correct_since(since, source=self.source, recorded_by=self.recorded_by)
