@@ -226,12 +226,7 @@ def _lock_payslips(month: Month, books: Iterable[PortfolioMonth]) -> None:
     clerks = Clerk.objects.in_bulk(earned)
     stores = _payslip_stores(month, list(earned))
     movements = {book.clerk_id: {name: getattr(book, name) for name in FIGURES} for book in books if book.clerk_id}
-    last_month: dict[int, list[PayslipLine]] = {
-        clerk: [] for clerk in Payslip.objects.filter(month=next_number(month.pk, -1)).values_list("clerk", flat=True)
-    }
-    lines_before = EarningLine.objects.filter(month=next_number(month.pk, -1)).order_by("pk")
-    for clerk_id, *line in lines_before.values_list("payslip__clerk", "line_code", "quantity", "amount"):
-        last_month[clerk_id].append(PayslipLine(*line))
+    last_month = _payslip_lines(next_number(month.pk, -1))
 
     payslips = []
     for clerk_id in sorted(earned, key=lambda clerk_id: (stores[clerk_id].store_no, clerks[clerk_id].clerk_no)):
@@ -277,6 +272,15 @@ def _lock_payslips(month: Month, books: Iterable[PortfolioMonth]) -> None:
         ),
         batch_size=_BATCH,
     )
+
+
+def _payslip_lines(month_id: int) -> dict[int, list[PayslipLine]]:
+    """The lines of each locked payslip of a month, by clerk id."""
+    payslips = Payslip.objects.filter(month=month_id).defer("document").prefetch_related("lines")
+    return {
+        payslip.clerk_id: [PayslipLine(line.line_code, line.quantity, line.amount) for line in payslip.lines.all()]
+        for payslip in payslips
+    }
 
 
 def _payslip_stores(month: Month, clerks: list[int]) -> dict[int, Store]:
