@@ -1,0 +1,210 @@
+"""Where the marks of a chart go: plain numbers in, positions for the templates in `templates/charts/` out.
+
+The templates hold no arithmetic, so a page and a PDF draw the same picture. Lengths are in the units of the viewBox
+(CSS pixels where the chart is shown at its own width). A bar of 6,000 and 2,000 on a width of 400 is 300 and 100 long.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+FONT_FAMILY = '"Noto Sans SC", "PingFang SC", "Microsoft YaHei", sans-serif'
+
+# The fill of each kind of part: a colour, or a pattern of `templates/charts/patterns.svg` (so that black and white
+# print loses nothing).
+_FILLS = {
+    "own-served": "#0b6b57",
+    "own-absent": "url(#{id}-own-absent)",
+    "covered": "url(#{id}-covered)",
+    "others": "url(#{id}-others)",
+    "loss": "url(#{id}-loss)",
+    "neutral": "#94a3b8",
+    "plain": "#ffffff",
+}
+
+# Text in a chart is 10.5 units high; a Chinese character is as wide as that, a Latin letter or a figure about 5.7.
+_EM = 10.5
+_LETTER = 5.7
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a whole.
+
+    `kind` is one of own-served, own-absent, covered, others, loss, neutral, plain; `figure` is `value` as it is read.
+    """
+
+    kind: str
+    label: str
+    value: int
+    figure: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A rectangle of a chart with its label; positions are strings, so that no locale changes their decimal point."""
+
+    fill: str
+    label: str
+    figure: str
+    x: str
+    y: str
+    width: str
+    label_x: str
+    text_y: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What a template in `templates/charts/` draws.
+
+    `id` keeps the patterns of two charts on one page apart, `kinds` tells which of them are used; `lines` is the path
+    of the thin lines that lead to labels or from bar to bar.
+    """
+
+    id: str
+    title: str
+    desc: str
+    width: str
+    height: str
+    zero_x: str
+    marks: list[Mark]
+    kinds: frozenset[str]
+    lines: str
+    font_family: str = FONT_FAMILY
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _text_width(text: str) -> float:
+    return sum(_EM if ord(character) > 0x2E7F else _LETTER for character in text)
+
+
+def _spread(starts: Sequence[float], widths: Sequence[float], limit: float, gap: float = 12) -> list[float]:
+    """Starts moved as little as keeps neighbouring labels `gap` apart and inside 0..limit, left to right."""
+    placed = []
+    edge = 0.0
+    for start, width in zip(starts, widths, strict=True):
+        placed.append(max(start, edge))
+        edge = placed[-1] + width + gap
+    edge = limit
+    for place in reversed(range(len(placed))):
+        placed[place] = min(placed[place], edge - widths[place])
+        edge = placed[place] - gap
+    return placed
+
+
+def kind_bar(
+    *, id: str, title: str, desc: str, parts: Sequence[Part], width: float = 672, font_family: str = FONT_FAMILY
+) -> Chart | None:
+    """One stacked bar: positive parts to the right of the zero line in their order, negative ones to its left.
+
+    Parts of 0 are left out; None where nothing is left to draw.
+    """
+    below = [part for part in reversed(parts) if part.value < 0]
+    above = [part for part in parts if part.value > 0]
+    total = sum(abs(part.value) for part in below + above)
+    if not total:
+        return None
+    scale = width / total
+    zero = -sum(part.value for part in below) * scale
+    bar_y, bar_height = 3.0, 22.0
+    left, spans = 0.0, []
+    for part in below + above:
+        spans.append((left, abs(part.value) * scale))
+        left += spans[-1][1]
+    # Labels start at their tick, so that nobody has to know how wide a reader's font sets them.
+    ticks = [start + min(length / 2, 8) for start, length in spans]
+    label_widths = [4 + max(_text_width(part.label), _text_width(part.figure)) for part in below + above]
+    bottom = bar_y + bar_height
+    starts = _spread(ticks, label_widths, width)
+    marks = [
+        Mark(
+            fill=_FILLS[part.kind].format(id=id),
+            label=part.label,
+            figure=part.figure,
+            x=_n(start),
+            y=_n(bar_y),
+            width=_n(length),
+            label_x=_n(label_x + 4),
+        )
+        for part, (start, length), label_x in zip(below + above, spans, starts, strict=True)
+    ]
+    bottom = bar_y + bar_height
+    return Chart(
+        id=id,
+        title=title,
+        desc=desc,
+        width=_n(width),
+        height=_n(bottom + 37),
+        zero_x=_n(zero),
+        marks=marks,
+        kinds=frozenset(part.kind for part in below + above),
+        lines="".join(
+            f"M{_n(tick)},{_n(bottom)}v3L{_n(start)},{_n(bottom + 11)}v25"
+            for tick, start in zip(ticks, starts, strict=True)
+        ),
+        font_family=font_family,
+    )
+
+
+def waterfall(
+    *,
+    id: str,
+    title: str,
+    desc: str,
+    opening: Part,
+    changes: Sequence[Part],
+    closing: Part,
+    label_width: float,
+    width: float,
+    font_family: str = FONT_FAMILY,
+) -> Chart:
+    """Opening, each change from where the one before ended, closing: one row each, lying, from a common zero line.
+
+    Changes of 0 are left out. The caller sees to it that opening + changes = closing.
+    """
+    shown = [part for part in changes if part.value]
+    levels = [opening.value]
+    for part in shown:
+        levels.append(levels[-1] + part.value)
+    figure_width, row_height, bar_height = 46.0, 16.0, 10.0
+    zero = label_width
+    scale = (width - label_width - figure_width) / max(*levels, closing.value, 1)
+    spans = [(0, opening.value)]
+    spans += [(min(before, after), abs(after - before)) for before, after in pairwise(levels)]
+    spans += [(0, closing.value)]
+    marks = [
+        Mark(
+            fill=_FILLS[part.kind].format(id=id),
+            label=part.label,
+            figure=part.figure,
+            x=_n(zero + start * scale),
+            y=_n(row * row_height + 3),
+            # A change of one member in a book of a thousand is still a visible stroke.
+            width=_n(max(length * scale, 1.0) if part.value else 0),
+            label_x=_n(zero + (start + length) * scale + 5),
+            text_y=_n(row * row_height + 11.8),
+            strong=part in (opening, closing),
+        )
+        for row, (part, (start, length)) in enumerate(zip([opening, *shown, closing], spans, strict=True))
+    ]
+    lines = "".join(
+        f"M{_n(zero + level * scale)},{_n(row * row_height + 3 + bar_height)}v{_n(row_height - bar_height)}"
+        for row, level in enumerate(levels)
+    )
+    return Chart(
+        id=id,
+        title=title,
+        desc=desc,
+        width=_n(width),
+        height=_n(row_height * len(marks)),
+        zero_x=_n(zero),
+        marks=marks,
+        kinds=frozenset(part.kind for part in shown),
+        lines=lines,
+        font_family=font_family,
+    )

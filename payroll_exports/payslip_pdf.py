@@ -1,0 +1,487 @@
+"""A frozen payslip becomes a PDF: A4, tagged, in Chinese or English, the same bytes for the same payslip.
+
+Everything on the page comes from one `PayslipDocument`; no database is read. Lines of 500000 (base) and 42050 (own
+members, served) with a paid amount of 542050 print as 5,000.00, 420.50 and 5,420.50.
+"""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from itertools import chain, islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+import django
+from django.apps import apps
+from django.template.loader import render_to_string
+from django.utils.dateformat import format as format_date
+from django.utils.translation import gettext as _
+from django.utils.translation import override, pgettext
+from fontTools.ttLib import TTFont
+from weasyprint import CSS, HTML
+from weasyprint.text.fonts import FontConfiguration
+
+from payroll_exports.charts import Chart, Part, kind_bar, waterfall
+from payroll_exports.line_codes import LineCode, line_name
+
+LANGUAGES = {"zh-hans": "zh-Hans", "en": "en"}
+
+# The family's name inside a payslip. No second family stands behind it: what a machine has installed must not change
+# the bytes, so a character that the font lacks is replaced before the page is laid out (see `Typesetter`).
+FAMILY = "Payslip"
+# Printers' mark for a missing character, and the mark of an amount that takes away.
+GETA = "〓"
+LESS = "▼"
+
+# Starting processes costs a second or two; below this many payslips it would save nothing.
+_FEWEST_FOR_PROCESSES = 16
+
+_MOVEMENT = {
+    "opening": 1,
+    "enrolled": 1,
+    "transferred_in": 1,
+    "transferred_out": -1,
+    "closed": -1,
+    "closing": 0,
+    "active_opening": 1,
+    "newly_active": 1,
+    "reactivated": 1,
+    "active_in": 1,
+    "active_out": -1,
+    "lapsed": -1,
+    "active_closing": 0,
+    "tier_a": 0,
+    "tier_b": 0,
+}
+
+
+class PayslipError(ValueError):
+    """A payslip that must not be printed: its figures disagree, or its language is not one of `LANGUAGES`."""
+
+
+@dataclass(frozen=True)
+class PayslipLine:
+    """One earning line: `quantity` counts tickets (BASE: days), `amount` is in minor units, negative where it takes."""
+
+    line_code: str
+    quantity: int
+    amount: int
+
+
+@dataclass(frozen=True)
+class PayslipDocument:
+    """All that a payslip says, as it was when the month was locked; `to_dict` is what is stored.
+
+    Amounts are in minor units of `currency`. `ends_on` is the last day. `movement` holds the columns of
+    `export_movement`. `previous_lines` are last month's, None where there was no payslip. PayslipError where the lines
+    don't sum to `paid_amount`, or a portfolio's opening and changes don't make its closing.
+    """
+
+    language: str
+    month: str
+    starts_on: date
+    ends_on: date
+    clerk_no: str
+    clerk_name: str
+    store_no: str
+    store_name: str
+    lines: tuple[PayslipLine, ...]
+    paid_amount: int
+    movement: dict[str, int]
+    previous_lines: tuple[PayslipLine, ...] | None
+    verification_code: str
+    currency: str = "CNY"
+
+    def __post_init__(self) -> None:
+        who = f"Payslip {self.month} of clerk {self.clerk_no}"
+        if self.language not in LANGUAGES:
+            raise PayslipError(f"{who}: no payslip in {self.language!r}; choose one of {', '.join(LANGUAGES)}.")
+        for line in chain(self.lines, self.previous_lines or ()):
+            if line.line_code not in LineCode.values:
+                raise PayslipError(f"{who}: unknown line code {line.line_code!r}; known are {', '.join(LineCode)}.")
+        total = sum(line.amount for line in self.lines)
+        if total != self.paid_amount:
+            raise PayslipError(
+                f"{who}: the lines sum to {total} but {self.paid_amount} is to be paid (minor units). "
+                "Run the pay run again, so that both come from the same ledger."
+            )
+        missing = _MOVEMENT.keys() - self.movement.keys()
+        if missing:
+            raise PayslipError(f"{who}: the movement lacks {', '.join(sorted(missing))}.")
+        for book in (PORTFOLIO, ACTIVE_MEMBERS):
+            *changes, closing = book
+            expected = sum(_MOVEMENT[name] * self.movement[name] for name in changes)
+            if expected != self.movement[closing]:
+                raise PayslipError(
+                    f"{who}: {' and '.join(changes)} make {expected}, but {closing} is {self.movement[closing]}. "
+                    "Take the month's movement anew."
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back to an equal document."""
+        return asdict(self) | {"starts_on": self.starts_on.isoformat(), "ends_on": self.ends_on.isoformat()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "PayslipDocument":
+        """The document that `to_dict` stored; PayslipError where its figures disagree."""
+        previous = stored["previous_lines"]
+        return cls(
+            **{
+                **stored,
+                "starts_on": date.fromisoformat(stored["starts_on"]),
+                "ends_on": date.fromisoformat(stored["ends_on"]),
+                "lines": tuple(PayslipLine(**line) for line in stored["lines"]),
+                "previous_lines": None if previous is None else tuple(PayslipLine(**line) for line in previous),
+            }
+        )
+
+
+PORTFOLIO = ("opening", "enrolled", "transferred_in", "transferred_out", "closed", "closing")
+ACTIVE_MEMBERS = (
+    "active_opening",
+    "newly_active",
+    "reactivated",
+    "active_in",
+    "active_out",
+    "lapsed",
+    "active_closing",
+)
+
+# Which part of the kind bar a line belongs to, as long as it adds to the pay; what takes away is one part of its own,
+# less what is carried on to next month.
+_PART_OF_LINE = {
+    LineCode.BASE: "neutral",
+    LineCode.OWN_SERVED: "own-served",
+    LineCode.OWN_ABSENT: "own-absent",
+    LineCode.COVERED: "covered",
+    LineCode.UNOWNED: "others",
+    LineCode.WALK_IN: "others",
+    LineCode.CARRIED_OUT: "loss",
+}
+_KIND_OF_CHANGE = {
+    "enrolled": "own-served",
+    "transferred_in": "own-absent",
+    "transferred_out": "loss",
+    "closed": "loss",
+    "newly_active": "own-served",
+    "reactivated": "own-served",
+    "active_in": "own-absent",
+    "active_out": "loss",
+    "lapsed": "loss",
+}
+
+
+def render_payslip(document: PayslipDocument) -> bytes:
+    """The PDF of one payslip: PDF/UA-1, fonts embedded as subsets, no date or number but the document's own."""
+    with override(document.language):
+        html = render_to_string("payroll_exports/payslip.html", page_values(document))
+    stored = json.dumps(document.to_dict(), sort_keys=True).encode()
+    pdf: bytes = HTML(string=html).write_pdf(
+        stylesheets=[_stylesheet(document.language)],
+        font_config=_fonts(),
+        pdf_variant="pdf/ua-1",
+        pdf_version="1.7",
+        pdf_identifier=hashlib.sha256(stored).digest()[:16],
+    )
+    return pdf
+
+
+def render_payslips(documents: Iterable[PayslipDocument], processes: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Each document's place and PDF, in order and one by one: neither documents nor PDFs pile up in memory.
+
+    `processes` = 0 takes one per core where there are enough documents to be worth it; 1 stays in this process.
+    Raises what `render_payslip` raises.
+    """
+    documents = iter(documents)
+    workers = processes or os.cpu_count() or 1
+    if not processes:
+        first = list(islice(documents, _FEWEST_FOR_PROCESSES))
+        workers = workers if len(first) == _FEWEST_FOR_PROCESSES else 1
+        documents = chain(first, documents)
+    if workers == 1:
+        for place, document in enumerate(documents):
+            yield place, render_payslip(document)
+        return
+    # Spawned, not forked: a child must not share the database connections or threads of a server.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_process)
+    try:
+        waiting = deque(
+            (place, pool.submit(render_payslip, document))
+            for place, document in enumerate(islice(documents, 4 * workers))
+        )
+        place = len(waiting)
+        while waiting:
+            done, future = waiting.popleft()
+            pdf = future.result()
+            for document in islice(documents, 1):
+                waiting.append((place, pool.submit(render_payslip, document)))
+                place += 1
+            yield done, pdf
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_process() -> None:
+    if not apps.ready:
+        django.setup()
+
+
+@cache
+def font_file(weight: str) -> Path:
+    """The font file of a weight, "Rg" or "Bd", inside the installed package weblate-fonts."""
+    return Path(str(files("weblate_fonts"))) / f"static/weblate_fonts/kurinto/ttf/KurintoSansSC-{weight}.ttf"
+
+
+@cache
+def _drawable_characters() -> frozenset[int]:
+    """The code points that the font draws; regular and bold cover the same."""
+    with TTFont(font_file("Rg"), lazy=True) as font:
+        return frozenset(font.getBestCmap())
+
+
+@cache
+def _fonts() -> FontConfiguration:
+    """One for the life of a process: each new one would copy both font files."""
+    return FontConfiguration()
+
+
+def style_values() -> dict[str, Any]:
+    """What the template of the style sheet is filled with, in the active language."""
+    return {
+        "family": FAMILY,
+        "regular": font_file("Rg").as_uri(),
+        "bold": font_file("Bd").as_uri(),
+        # Chinese needs words before, between and after the two figures.
+        "page_words": pgettext("page # of #: only the words, with # for each figure", "Page # of #").split("#"),
+    }
+
+
+@cache
+def _stylesheet(language: str) -> CSS:
+    with override(language):
+        css = render_to_string("payroll_exports/payslip.css", style_values())
+    return CSS(string=css, font_config=_fonts())
+
+
+class Typesetter:
+    """Text that the font can draw, and the characters that it could not.
+
+    A payslip is not refused for a rare name: such a character is printed as 〓, and the foot says which it was.
+    """
+
+    def __init__(self) -> None:
+        self.missing: list[str] = []
+
+    def __call__(self, text: str) -> str:
+        text = normalize("NFC", text)
+        lacking = [character for character in text if ord(character) not in _drawable_characters()]
+        for character in lacking:
+            name = f"U+{ord(character):04X}"
+            if name not in self.missing:
+                self.missing.append(name)
+            text = text.replace(character, GETA)
+        return text
+
+
+def _money(amount: int) -> str:
+    """Minor units as 1,234.50, with a true minus sign where it is negative."""
+    whole, rest = divmod(abs(amount), 100)
+    return f"{'−' if amount < 0 else ''}{whole:,}.{rest:02}"
+
+
+def _signed(value: int, text: str) -> str:
+    return f"+{text}" if value > 0 else text
+
+
+def _count(value: int) -> str:
+    return f"{'−' if value < 0 else ''}{abs(value):,}"
+
+
+def _month_name(month: str) -> str:
+    """2026-10 as October 2026, in the active language."""
+    return format_date(date.fromisoformat(f"{month}-01"), pgettext("format of a month, see Django's date", "F Y"))
+
+
+def page_values(document: PayslipDocument) -> dict[str, Any]:
+    """What the template of the page is filled with, in the active language."""
+    typeset = Typesetter()
+    page = {
+        "document": document,
+        "lang": LANGUAGES[document.language],
+        "month": _month_name(document.month),
+        "clerk_no": typeset(document.clerk_no),
+        "clerk_name": typeset(document.clerk_name),
+        "store_no": typeset(document.store_no),
+        "store_name": typeset(document.store_name),
+        "verification_code": typeset(document.verification_code),
+        "currency": _("CNY") if document.currency == "CNY" else document.currency,
+        "paid": _money(document.paid_amount),
+        "bar": _kind_bar(document),
+        "groups": _groups(document),
+        "less": LESS,
+        "portfolio": _portfolio(document),
+        "change": _change(document),
+    }
+    return page | {"geta": GETA, "missing": ", ".join(typeset.missing)}
+
+
+def _groups(document: PayslipDocument) -> list[dict[str, Any]]:
+    """The lines in groups with their sums; a line or group with neither count nor amount is left out."""
+    groups = [
+        (_("Base"), [LineCode.BASE]),
+        (_("From my members"), [LineCode.OWN_SERVED, LineCode.OWN_ABSENT]),
+        (_("From covering"), [LineCode.COVERED]),
+        (_("Others"), [LineCode.UNOWNED, LineCode.WALK_IN, LineCode.BAND, LineCode.KPI]),
+        (
+            _("Corrections"),
+            [LineCode.LATE, LineCode.CLAWBACK, LineCode.CORRECTION, LineCode.HELD, LineCode.ADJUSTMENT],
+        ),
+        (_("Carried"), [LineCode.CARRIED_IN, LineCode.CARRIED_OUT]),
+    ]
+    shown = []
+    for name, codes in groups:
+        lines = [line for code in codes for line in document.lines if line.line_code == code]
+        lines = [line for line in lines if line.amount or line.quantity]
+        if lines:
+            total = sum(line.amount for line in lines)
+            rows = [
+                {
+                    "name": line_name(line.line_code, document.language),
+                    "count": _quantity(line),
+                    "amount": _money(line.amount),
+                    "less": line.amount < 0,
+                }
+                for line in lines
+            ]
+            shown.append({"name": name, "rows": rows, "amount": _money(total), "less": total < 0})
+    return shown
+
+
+def _quantity(line: PayslipLine) -> str:
+    if not line.quantity:
+        return ""
+    if line.line_code == LineCode.BASE:
+        return _("%(days)s days") % {"days": _count(line.quantity)}
+    return _count(line.quantity)
+
+
+def _kind_bar(document: PayslipDocument) -> Chart | None:
+    labels = {
+        "neutral": pgettext("part of the pay", "Base"),
+        "own-served": pgettext("part of the pay", "Own, served"),
+        "own-absent": pgettext("part of the pay", "Own, absent"),
+        "covered": pgettext("part of the pay", "Covered"),
+        "others": pgettext("part of the pay", "Walk-in, unowned"),
+        "plain": pgettext("part of the pay", "Bonus and other"),
+        "loss": pgettext("part of the pay", "Taken back"),
+    }
+    amounts = dict.fromkeys(labels, 0)
+    for line in document.lines:
+        amounts[_PART_OF_LINE.get(LineCode(line.line_code), "plain") if line.amount > 0 else "loss"] += line.amount
+    parts = [Part(kind, label, amounts[kind], _money(amounts[kind])) for kind, label in labels.items()]
+    return kind_bar(
+        id="pay",
+        title=_("Where the pay came from"),
+        desc=_listed(parts),
+        parts=parts,
+        font_family=FAMILY,
+    )
+
+
+def _portfolio(document: PayslipDocument) -> dict[str, Any] | None:
+    """The two waterfalls and the key members; None for a clerk without a member before, in and after the month."""
+    movement = document.movement
+    if not any(movement[name] for name in _MOVEMENT):
+        return None
+    labels = {
+        "opening": pgettext("portfolio", "Opening"),
+        "enrolled": pgettext("portfolio", "Enrolled"),
+        "transferred_in": pgettext("portfolio", "Transferred in"),
+        "transferred_out": pgettext("portfolio", "Transferred out"),
+        "closed": pgettext("portfolio", "Closed"),
+        "closing": pgettext("portfolio", "Closing"),
+        "active_opening": pgettext("active members", "Opening"),
+        "newly_active": pgettext("active members", "Newly active"),
+        "reactivated": pgettext("active members", "Reactivated"),
+        "active_in": pgettext("active members", "In"),
+        "active_out": pgettext("active members", "Out"),
+        "lapsed": pgettext("active members", "Lapsed"),
+        "active_closing": pgettext("active members", "Closing"),
+    }
+    parts = {}
+    for name, label in labels.items():
+        if name in _KIND_OF_CHANGE:
+            value = _MOVEMENT[name] * movement[name]
+            parts[name] = Part(_KIND_OF_CHANGE[name], label, value, _signed(value, _count(value)))
+        else:
+            parts[name] = Part("neutral", label, movement[name], _count(movement[name]))
+    charts = {}
+    for key, book, title in [
+        ("members", PORTFOLIO, _("Members of the portfolio")),
+        ("active", ACTIVE_MEMBERS, _("Active members of the portfolio")),
+    ]:
+        opening, *changes, closing = (parts[name] for name in book)
+        charts[key] = waterfall(
+            id=key,
+            title=title,
+            desc=_listed([opening, *changes, closing]),
+            opening=opening,
+            changes=changes,
+            closing=closing,
+            label_width=84 if document.language == "en" else 44,
+            width=236,
+            font_family=FAMILY,
+        )
+    key_members = movement["tier_a"] + movement["tier_b"]
+    return charts | {
+        "tier_a": _count(movement["tier_a"]),
+        "tier_b": _count(movement["tier_b"]),
+        "key_members": _count(key_members),
+        "members_closing": _count(movement["closing"]),
+    }
+
+
+def _listed(parts: Iterable[Part]) -> str:
+    """A chart in words, for those who can't see it."""
+    return "; ".join(f"{part.label} {part.figure}" for part in parts if part.value)
+
+
+def _change(document: PayslipDocument) -> str | None:
+    """What changed against last month, in one sentence: the difference and the two lines that moved most.
+
+    None where there was no payslip last month.
+    """
+    if document.previous_lines is None:
+        return None
+    moved = dict.fromkeys(LineCode, 0)
+    for line in document.lines:
+        moved[LineCode(line.line_code)] += line.amount
+    for line in document.previous_lines:
+        moved[LineCode(line.line_code)] -= line.amount
+    difference = sum(moved.values())
+    if difference > 0:
+        lead = _("%(amount)s more than last month")
+    elif difference < 0:
+        lead = _("%(amount)s less than last month")
+    else:
+        lead = _("The same amount as last month")
+    lead %= {"amount": _money(abs(difference))}
+    # sorted() is stable: of two equal changes, the one higher up on the payslip comes first.
+    movers = sorted((code for code in moved if moved[code]), key=lambda code: -abs(moved[code]))[:2]
+    if not movers:
+        return _("%(lead)s.") % {"lead": lead}
+    return _("%(lead)s, above all by %(movers)s.") % {
+        "lead": lead,
+        "movers": pgettext("between the two lines that changed most", " and ").join(
+            f"{line_name(code, document.language)} {_signed(moved[code], _money(moved[code]))}" for code in movers
+        ),
+    }

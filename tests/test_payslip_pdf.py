@@ -1,0 +1,535 @@
+"""Payslips as PDF: what stands on the page, how it looks, and that the same payslip is the same file.
+
+The pages in tests/reference/ are rewritten, after a change of the layout that is meant, with
+
+    python -m tests.test_payslip_pdf
+
+Look at them before you commit them.
+"""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+if __name__ == "__main__":
+    import django
+
+    os.environ.setdefault("SECRET_KEY", "only-for-the-tests-of-this-run")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+
+import pikepdf
+import pypdfium2
+import pytest
+from fontTools.ttLib import TTFont
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageDraw, ImageFont
+
+from payroll_exports.charts import Part, kind_bar, waterfall
+from payroll_exports.line_codes import LineCode, line_name
+from payroll_exports.payslip_pdf import (
+    ACTIVE_MEMBERS,
+    GETA,
+    PORTFOLIO,
+    PayslipDocument,
+    PayslipError,
+    PayslipLine,
+    font_file,
+    render_payslip,
+    render_payslips,
+)
+
+REFERENCE = Path(__file__).parent / "reference"
+LARGEST_PDF = 60_000
+
+MOVEMENT = {
+    "opening": 118,
+    "enrolled": 7,
+    "transferred_in": 12,
+    "transferred_out": 3,
+    "closed": 1,
+    "closing": 133,
+    "active_opening": 81,
+    "newly_active": 6,
+    "reactivated": 4,
+    "active_in": 8,
+    "active_out": 2,
+    "lapsed": 7,
+    "active_closing": 90,
+    "tier_a": 6,
+    "tier_b": 19,
+}
+NO_MEMBERS = dict.fromkeys(MOVEMENT, 0)
+
+LINES = (
+    PayslipLine("BASE", 31, 480000),
+    PayslipLine("OWN_SERVED", 214, 312455),
+    PayslipLine("OWN_ABSENT", 63, 58721),
+    PayslipLine("COVERED", 48, 21490),
+    PayslipLine("UNOWNED", 5, 1890),
+    PayslipLine("WALK_IN", 87, 40312),
+    PayslipLine("BAND", 0, 36000),
+    PayslipLine("CLAWBACK", 3, -4215),
+)
+LAST_MONTH = (
+    PayslipLine("BASE", 30, 480000),
+    PayslipLine("OWN_SERVED", 190, 268120),
+    PayslipLine("OWN_ABSENT", 71, 66002),
+    PayslipLine("COVERED", 44, 20110),
+    PayslipLine("WALK_IN", 90, 41200),
+    PayslipLine("BAND", 0, 28000),
+)
+# A bad month of a clerk who handed most members over: every line there is, and a debt carried forward.
+HARD_LINES = (
+    PayslipLine("BASE", 18, 278710),
+    PayslipLine("OWN_SERVED", 2, -21300),
+    PayslipLine("OWN_ABSENT", 4, 1204),
+    PayslipLine("COVERED", 1, 35),
+    PayslipLine("UNOWNED", 2, 77),
+    PayslipLine("WALK_IN", 11, 2210),
+    PayslipLine("BAND", 0, 120),
+    PayslipLine("KPI", 0, 5000),
+    PayslipLine("LATE", 2, 880),
+    PayslipLine("CLAWBACK", 17, -84215),
+    PayslipLine("CORRECTION", 1, -4200),
+    PayslipLine("HELD", 1, -1260),
+    PayslipLine("ADJUSTMENT", 0, 3000),
+    PayslipLine("CARRIED_IN", 0, -12000),
+    PayslipLine("CARRIED_OUT", 0, 110449),
+)
+LONG_STORE_NAME = "内蒙古自治区呼和浩特市新城区康宁大药房连锁有限责任公司成吉思汗东街第一旗舰店"
+
+
+def payslip(language: str = "zh-hans", **changes: object) -> PayslipDocument:
+    """A payslip of an ordinary month, with `changes`."""
+    chinese = language == "zh-hans"
+    fields: dict[str, object] = {
+        "language": language,
+        "month": "2026-10",
+        "starts_on": date(2026, 10, 1),
+        "ends_on": date(2026, 10, 31),
+        "clerk_no": "C0017",
+        "clerk_name": "李娜" if chinese else "Li Na",
+        "store_no": "S03",
+        "store_name": "康宁大药房 中山路店" if chinese else "Kangning Pharmacy, Zhongshan Road",
+        "lines": LINES,
+        "movement": MOVEMENT,
+        "previous_lines": LAST_MONTH,
+        "verification_code": "7F3K-9QXD-21MA",
+        **changes,
+    }
+    paid_amount = sum(line.amount for line in fields["lines"])  # type: ignore[attr-defined]
+    return PayslipDocument(**{"paid_amount": paid_amount, **fields})  # type: ignore[arg-type]
+
+
+HARD = payslip(clerk_name="欧阳䶮㛃·阿卜杜热合曼", store_name=LONG_STORE_NAME, lines=HARD_LINES)
+
+
+def text_of(pdf: bytes) -> str:
+    """The text of all pages with single spaces."""
+    pages = pypdfium2.PdfDocument(pdf)
+    return " ".join(" ".join(page.get_textpage().get_text_range().split()) for page in pages)
+
+
+def picture_of(pdf: bytes, scale: float = 1.25) -> Image.Image:
+    """The first page in grey, at 90 dots per inch for a scale of 1.25."""
+    return pypdfium2.PdfDocument(pdf)[0].render(scale=scale, grayscale=True).to_pil()
+
+
+@pytest.fixture(scope="module")
+def chinese() -> bytes:
+    return render_payslip(payslip())
+
+
+@pytest.fixture(scope="module")
+def english() -> bytes:
+    return render_payslip(payslip("en"))
+
+
+# --- What stands on the page
+
+
+def test_a_chinese_payslip_says_who_when_where_and_how_much(chinese: bytes) -> None:
+    text = text_of(chinese)
+    assert "工资条 · 2026年10月" in text
+    assert "李娜 康宁大药房 中山路店 工号 C0017 · 门店 S03 · 2026-10-01 至 2026-10-31" in text
+    assert "9,466.53 应发合计/元" in text
+    assert "验证码 7F3K-9QXD-21MA" in text
+    assert "第 1 页，共 1 页" in text
+
+
+def test_an_english_payslip_says_who_when_where_and_how_much(english: bytes) -> None:
+    text = text_of(english)
+    assert "Payslip · October 2026" in text
+    assert "Li Na Kangning Pharmacy, Zhongshan Road Clerk C0017 · store S03 · 2026-10-01 to 2026-10-31" in text
+    assert "9,466.53 To be paid, gross (CNY)" in text
+    assert "Verification code 7F3K-9QXD-21MA" in text
+    assert "Page 1 of 1" in text
+
+
+def test_lines_stand_in_groups_with_their_counts_amounts_and_sums(chinese: bytes, english: bytes) -> None:
+    assert (
+        "Base Base salary 31 days 4,800.00 4,800.00 "
+        "From my members Own members, served 214 3,124.55 Own members, served by another 63 587.21 3,711.76 "
+        "From covering Covered for another clerk 48 214.90 214.90 "
+        "Others Members without an owner 5 18.90 Walk-ins 87 403.12 Accelerator 360.00 782.02 "
+        "Corrections Clawback for returns 3 ▼ −42.15 ▼ −42.15 "
+        "To be paid 9,466.53"
+    ) in text_of(english)
+    assert (
+        "固定工资 基本工资 31 天 4,800.00 4,800.00 "
+        "我的会员 自有会员·本人接待 214 3,124.55 自有会员·他人接待 63 587.21 3,711.76 "
+        "代接 代接他人会员 48 214.90 214.90 "
+        "其他 无归属会员 5 18.90 散客 87 403.12 档位奖励 360.00 782.02 "
+        "更正 退货扣回 3 ▼ −42.15 ▼ −42.15 "
+        "应发合计 9,466.53"
+    ) in text_of(chinese)
+
+
+def test_every_line_code_has_its_line_on_the_page() -> None:
+    text = text_of(render_payslip(replace(HARD, language="en")))
+    assert (
+        "Corrections Late tickets 2 8.80 Clawback for returns 17 ▼ −842.15 Corrections of earlier months 1 ▼ −42.00 "
+        "Held while in question 1 ▼ −12.60 Adjustments 30.00 ▼ −857.95 "
+        "Carried Carried from last month ▼ −120.00 Carried to next month 1,104.49 984.49 To be paid 2,787.10"
+    ) in text
+    assert all(line_name(line.line_code, "en") in text for line in HARD_LINES)
+
+
+def test_a_group_without_lines_is_not_shown() -> None:
+    nothing = (PayslipLine("BASE", 31, 480000), PayslipLine("COVERED", 0, 0))
+    text = text_of(render_payslip(payslip("en", lines=nothing, movement=NO_MEMBERS, previous_lines=None)))
+    assert "Sum (CNY) Base Base salary 31 days 4,800.00 4,800.00 To be paid 4,800.00 A question?" in text
+
+
+def test_a_payslip_of_nothing_at_all_is_still_a_payslip() -> None:
+    text = text_of(render_payslip(payslip("en", lines=(), movement=NO_MEMBERS, previous_lines=None)))
+    assert "0.00 To be paid, gross (CNY)" in text
+    assert "Where the pay came from" not in text
+
+
+def test_negative_pay_has_a_true_minus_a_mark_and_brick_ink() -> None:
+    pdf = render_payslip(payslip("en", lines=(PayslipLine("CLAWBACK", 2, -123456),), previous_lines=None))
+    assert "▼ −1,234.56 To be paid, gross (CNY)" in text_of(pdf)
+    picture = pypdfium2.PdfDocument(pdf)[0].render(scale=2).to_pil().convert("RGB")
+    hero = picture.crop((picture.width // 2, 0, picture.width, picture.height // 6))
+    assert (0xB4, 0x41, 0x2F) in {colour for _count, colour in hero.getcolors(1_000_000)}
+
+
+def test_the_bar_tells_where_the_pay_came_from(english: bytes) -> None:
+    assert (
+        "Taken back −42.15 Base 4,800.00 Own, served 3,124.55 Own, absent 587.21 Covered 214.90 "
+        "Walk-in, unowned 422.02 Bonus and other 360.00"
+    ) in text_of(english)
+
+
+def test_what_is_carried_on_is_not_taken_back_yet() -> None:
+    # -213.00 -842.15 -42.00 -12.60 -120.00 are taken, 1,104.49 of it only next month.
+    assert "Taken back −125.26" in text_of(render_payslip(replace(HARD, language="en")))
+
+
+def test_the_portfolio_goes_from_opening_to_closing(english: bytes, chinese: bytes) -> None:
+    assert (
+        "Opening 118 Enrolled +7 Transferred in +12 Transferred out −3 Closed −1 Closing 133 "
+        "Opening 81 Newly active +6 Reactivated +4 In +8 Out −2 Lapsed −7 Closing 90"
+    ) in text_of(english)
+    assert "Key members at the end Tier A 6 Tier B 19 Together 25" in text_of(english)
+    assert "期初 118 新办 +7 转入 +12 转出 −3 注销 −1 期末 133" in text_of(chinese)
+    assert "A 级 6 B 级 19 合计 25" in text_of(chinese)
+
+
+def test_one_sentence_says_what_changed_most_since_last_month(english: bytes, chinese: bytes) -> None:
+    assert (
+        "Against last month 432.21 more than last month, above all by "
+        "Own members, served +443.35 and Accelerator +80.00."
+    ) in text_of(english)
+    assert "比上月多 432.21，主要是自有会员·本人接待 +443.35，档位奖励 +80.00。" in text_of(chinese)
+
+
+@pytest.mark.parametrize(
+    ("previous", "sentence"),
+    [
+        (LINES, "The same amount as last month."),
+        ((PayslipLine("BASE", 31, 946653),), "The same amount as last month, above all by Base salary −4,666.53 and"),
+        (
+            (*LINES, PayslipLine("KPI", 0, 5000)),
+            "50.00 less than last month, above all by KPI bonus −50.00.",
+        ),
+    ],
+)
+def test_the_sentence_for_months_that_are_alike_or_worse(previous: tuple[PayslipLine, ...], sentence: str) -> None:
+    assert sentence in text_of(render_payslip(payslip("en", previous_lines=previous)))
+
+
+def test_a_first_payslip_compares_with_nothing() -> None:
+    assert "Against last month" not in text_of(render_payslip(payslip("en", previous_lines=None)))
+
+
+def test_another_currency_is_named_by_its_code() -> None:
+    text = text_of(render_payslip(payslip(currency="USD")))
+    assert "金额/USD" in text
+    assert "元" not in text
+
+
+def test_names_are_text_and_not_markup() -> None:
+    assert "<b>Li</b> & Söhne" in text_of(render_payslip(payslip("en", clerk_name="<b>Li</b> & Söhne")))
+
+
+def test_every_line_code_has_a_name_in_both_languages() -> None:
+    for code in LineCode:
+        english, chinese = line_name(code, "en"), line_name(code, "zh-hans")
+        assert english != chinese
+        assert english.isascii()
+    with pytest.raises(ValueError, match="BONUS"):
+        line_name("BONUS", "en")
+
+
+# --- What is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"language": "fr"}, "no payslip in 'fr'"),
+        ({"paid_amount": 946654}, "the lines sum to 946653 but 946654 is to be paid"),
+        ({"lines": (PayslipLine("BONUS", 0, 5),)}, "unknown line code 'BONUS'"),
+        ({"movement": {**MOVEMENT, "closing": 134}}, "make 133, but closing is 134"),
+        ({"movement": {**MOVEMENT, "lapsed": 6}}, "make 91, but active_closing is 90"),
+        ({"movement": {name: MOVEMENT[name] for name in PORTFOLIO}}, "the movement lacks active_closing"),
+    ],
+)
+def test_figures_that_disagree_are_refused_with_clerk_and_month(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(PayslipError, match=reason) as refusal:
+        payslip(**changes)  # type: ignore[arg-type]
+    assert str(refusal.value).startswith("Payslip 2026-10 of clerk C0017: ")
+
+
+def test_a_stored_payslip_reads_back_as_it_was() -> None:
+    for document in (HARD, payslip("en", previous_lines=None)):
+        assert PayslipDocument.from_dict(json.loads(json.dumps(document.to_dict()))) == document
+
+
+# --- The file
+
+
+def test_the_same_payslip_is_the_same_bytes(chinese: bytes) -> None:
+    render_payslip(HARD)
+    assert render_payslip(payslip()) == chinese
+
+
+def test_another_figure_is_another_file(chinese: bytes) -> None:
+    assert render_payslip(payslip(verification_code="7F3K-9QXD-21MB")) != chinese
+
+
+@pytest.mark.parametrize(("language", "tag"), [("zh-hans", "zh-Hans"), ("en", "en")])
+def test_a_payslip_is_tagged_and_names_its_language_and_title(language: str, tag: str) -> None:
+    with pikepdf.open(io.BytesIO(render_payslip(payslip(language)))) as pdf:
+        assert str(pdf.Root.Lang) == tag
+        assert bool(pdf.Root.MarkInfo.Marked)
+        assert bool(pdf.Root.ViewerPreferences.DisplayDocTitle)
+        title = "工资条 2026年10月：李娜（C0017）" if tag == "zh-Hans" else "Payslip October 2026: Li Na (C0017)"
+        assert str(pdf.docinfo["/Title"]) == title
+        assert str(pdf.docinfo["/CreationDate"]) == "D:20261031"
+        with pdf.open_metadata() as metadata:
+            assert metadata["pdfuaid:part"] == "1"
+        kinds = [str(element.S) for element in elements(pdf.Root.StructTreeRoot)]
+    assert {"/H1", "/H2", "/Table", "/TH", "/TD", "/P"} <= set(kinds)
+    assert kinds.count("/Figure") == 3
+
+
+def test_a_picture_has_its_words(english: bytes) -> None:
+    with pikepdf.open(io.BytesIO(english)) as pdf:
+        words = [str(element.Alt) for element in elements(pdf.Root.StructTreeRoot) if str(element.S) == "/Figure"]
+    assert words == ["Where the pay came from", "Members of the portfolio", "Active members of the portfolio"]
+
+
+def elements(node: pikepdf.Object) -> Iterator[pikepdf.Object]:
+    """All structure elements under a node."""
+    for kid in node.K if isinstance(node.get("/K"), pikepdf.Array) else []:
+        if isinstance(kid, pikepdf.Dictionary) and "/S" in kid:
+            yield kid
+            yield from elements(kid)
+
+
+def test_only_the_two_faces_of_the_payslip_are_used_and_both_are_embedded() -> None:
+    with pikepdf.open(io.BytesIO(render_payslip(HARD))) as pdf:
+        fonts = [font for page in pdf.pages for font in page.obj.Resources.Font.values()]
+        names = sorted(str(font.BaseFont).partition("+")[2] for font in fonts)
+        assert names == ["Payslip", "Payslip-Bold"]
+        for font in fonts:
+            assert len(font.DescendantFonts[0].FontDescriptor.FontFile2.read_bytes()) > 1000
+
+
+@pytest.mark.parametrize("language", ["zh-hans", "en"])
+def test_even_the_fullest_payslip_is_one_small_page(language: str) -> None:
+    pdf = render_payslip(replace(HARD, language=language))
+    assert len(pdf) <= LARGEST_PDF
+    assert len(pypdfium2.PdfDocument(pdf)) == 1
+
+
+def test_nothing_on_the_page_is_beyond_the_typesetter(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        render_payslip(HARD)
+    assert caplog.messages == []
+
+
+# --- How it looks
+
+
+@pytest.mark.parametrize("language", ["zh-hans", "en"])
+def test_the_page_looks_like_its_reference(language: str) -> None:
+    picture = picture_of(render_payslip(payslip(language)))
+    reference = Image.open(REFERENCE / f"payslip-{language}.png")
+    assert picture.size == reference.size
+    difference = ImageChops.difference(picture, reference)
+    # Pango and the rasteriser may differ by a shade at the edges of strokes from one release to the next.
+    strong = sum(difference.histogram()[64:]) / (picture.width * picture.height)
+    assert strong < 0.002, f"{strong:.2%} of the dots differ; see the top of this file if that is meant"
+
+
+def normal(picture: Image.Image) -> Image.Image:
+    """The ink of a picture, cropped and brought to one size."""
+    box = picture.point(lambda value: 255 * (value < 128)).getbbox()
+    return picture.crop(box).resize((40, 40)).convert("L")
+
+
+def distance(one: Image.Image, other: Image.Image) -> float:
+    """Mean difference of two pictures, 0 to 255."""
+    histogram = ImageChops.difference(one, other).histogram()
+    return sum(value * count for value, count in enumerate(histogram)) / sum(histogram)
+
+
+def test_the_glyphs_on_the_page_are_those_of_the_characters() -> None:
+    """The name as drawn, character by character, against the same characters drawn from the font by other code."""
+    name = "李娜䶮㛃𬱖"
+    page = pypdfium2.PdfDocument(render_payslip(payslip(clerk_name=name)))[0]
+    scale = 6
+    picture = page.render(scale=scale, grayscale=True).to_pil()
+    words = page.get_textpage()
+    found = words.search(name[:2]).get_next()
+    assert found is not None
+    face = ImageFont.truetype(str(font_file("Bd")), 150)
+    for place, character in enumerate(name):
+        left, bottom, right, top = words.get_charbox(found[0] + place)
+        height = page.get_height()
+        box = (left * scale - 2, (height - top) * scale - 2, right * scale + 2, (height - bottom) * scale + 2)
+        drawn = normal(picture.crop(tuple(round(edge) for edge in box)))
+        expected, tofu = (Image.new("L", (300, 300), 255) for _ in range(2))
+        ImageDraw.Draw(expected).text((50, 50), character, font=face, fill=0x1C)
+        ImageDraw.Draw(tofu).text((50, 50), "\U0010ffff", font=face, fill=0x1C)
+        assert distance(drawn, normal(expected)) < 20, character
+        assert distance(drawn, normal(tofu)) > 50, character
+
+
+def test_a_character_that_the_font_lacks_is_marked_and_named() -> None:
+    text = text_of(render_payslip(payslip("en", clerk_name="𠮷田𠮷", store_name="Happy 😀")))
+    assert f"{GETA}田{GETA} Happy {GETA}" in text
+    assert f"{GETA} stands for a character that the typeface lacks: U+20BB7, U+1F600." in text
+
+
+def test_regular_and_bold_draw_the_same_characters_and_all_of_gb2312() -> None:
+    drawable = [TTFont(font_file(weight), lazy=True).getBestCmap().keys() for weight in ("Rg", "Bd")]
+    assert drawable[0] == drawable[1]
+    double_bytes = (bytes([row, cell]) for row in range(0xB0, 0xF8) for cell in range(0xA1, 0xFF))
+    assert {ord(text) for pair in double_bytes if (text := pair.decode("gb2312", "ignore"))} <= drawable[0]
+
+
+# --- Many at once
+
+
+def test_processes_give_the_same_bytes_in_the_same_order(chinese: bytes) -> None:
+    documents = [payslip(), payslip("en"), HARD]
+    assert list(render_payslips(documents, processes=2)) == list(render_payslips(documents, processes=1))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_documents_are_taken_as_they_are_needed(processes: int) -> None:
+    taken = 0
+
+    def documents() -> Iterator[PayslipDocument]:
+        nonlocal taken
+        while taken < 100:
+            taken += 1
+            yield payslip("en", lines=LINES[:1], movement=NO_MEMBERS, previous_lines=None)
+
+    pages = render_payslips(documents(), processes)
+    assert next(pages)[0] == 0
+    assert taken <= 4 * processes + 1
+    pages.close()  # type: ignore[attr-defined]
+
+
+def test_few_payslips_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr("payroll_exports.payslip_pdf.ProcessPoolExecutor", refuse)
+    assert [place for place, _pdf in render_payslips([payslip("en")] * 2)] == [0, 1]
+
+
+# --- The charts by themselves
+
+amounts = st.integers(-(10**7), 10**7)
+KINDS = ("neutral", "own-served", "own-absent", "covered", "others", "plain", "loss")
+
+
+@given(st.lists(amounts, min_size=len(KINDS), max_size=len(KINDS)))
+def test_a_bar_fills_its_width_in_proportion_with_labels_apart(values: list[int]) -> None:
+    parts = [Part(kind, "标签", value, f"{value}") for kind, value in zip(KINDS, values, strict=True)]
+    bar = kind_bar(id="a", title="", desc="", parts=parts, width=672)
+    if not any(values):
+        assert bar is None
+        return
+    assert bar is not None
+    total = sum(map(abs, values))
+    shown = {mark.figure: mark for mark in bar.marks}
+    assert set(shown) == {f"{value}" for value in values if value}
+    for value in filter(None, values):
+        mark = shown[f"{value}"]
+        if values.count(value) == 1:
+            assert float(mark.width) == pytest.approx(abs(value) / total * 672, abs=0.1)
+        assert (float(mark.x) >= float(bar.zero_x) - 0.1) == (value > 0) or float(mark.width) <= 0.2
+    starts = [float(mark.label_x) for mark in bar.marks]
+    assert all(later - earlier > 21 for earlier, later in pairwise(starts))
+    assert starts[0] >= 0
+    assert starts[-1] <= 672
+
+
+@given(st.integers(0, 5000), st.lists(st.integers(0, 500), min_size=2, max_size=2), st.data())
+def test_a_waterfall_leads_from_opening_to_closing(opening: int, gains: list[int], data: st.DataObject) -> None:
+    loss = data.draw(st.integers(0, opening + sum(gains)))
+    closing = opening + sum(gains) - loss
+    changes = [Part("own-served", "+", gain, f"+{gain}") for gain in gains] + [Part("loss", "-", -loss, f"-{loss}")]
+    chart = waterfall(
+        id="a",
+        title="",
+        desc="",
+        opening=Part("neutral", "Opening", opening, str(opening)),
+        changes=changes,
+        closing=Part("neutral", "Closing", closing, str(closing)),
+        label_width=80,
+        width=240,
+    )
+    assert len(chart.marks) == 2 + sum(bool(part.value) for part in changes)
+    assert chart.marks[0].x == chart.marks[-1].x == chart.zero_x
+    assert all(80 <= float(mark.x) <= float(mark.x) + float(mark.width) <= 240 for mark in chart.marks)
+    if closing and loss:
+        before = chart.marks[-2]
+        assert float(chart.marks[-1].x) + float(chart.marks[-1].width) == pytest.approx(float(before.x), abs=1.1)
+
+
+def test_the_books_of_the_movement_are_those_that_are_exported() -> None:
+    assert {*PORTFOLIO, *ACTIVE_MEMBERS, "tier_a", "tier_b"} == set(MOVEMENT)
+
+
+if __name__ == "__main__":
+    REFERENCE.mkdir(exist_ok=True)
+    for language in ("zh-hans", "en"):
+        path = REFERENCE / f"payslip-{language}.png"
+        picture_of(render_payslip(payslip(language))).save(path, optimize=True)
+        print(f"{path} written; look at it.")
