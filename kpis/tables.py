@@ -1,0 +1,36 @@
+import django_tables2 as tables
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from commission.tables import CountColumn, MoneyColumn
+from kpis.store_portfolios import ClerkPortfolio
+from portfolios.models import Clerk, Month
+
+
+class StorePortfolioTable(tables.Table):
+    clerk = tables.Column(_("Clerk"), order_by="clerk__clerk_no", footer=_("Store"))
+    members = CountColumn(_("Members"), total=True)
+    tier_a = CountColumn(_("A"), accessor="movement__tier_a", total=True, wide=True)
+    tier_b = CountColumn(_("B"), accessor="movement__tier_b", total=True, wide=True)
+    active = CountColumn(_("Active"), accessor="movement__active_closing", total=True, wide=True)
+    enrolled = CountColumn(_("Enrolled"), accessor="movement__enrolled", total=True, wide=True)
+    transferred_in = CountColumn(_("Moved in"), accessor="movement__transferred_in", total=True, wide=True)
+    transferred_out = CountColumn(_("Moved out"), accessor="movement__transferred_out", total=True, wide=True)
+    closed = CountColumn(_("Closed"), accessor="movement__closed", total=True, wide=True)
+    credit_amount = MoneyColumn(_("Credit"), accessor="credit__credit_amount", total=True, wide=True)
+    commission_amount = MoneyColumn(_("Commission"), accessor="credit__commission_amount", total=True)
+
+    class Meta:
+        attrs = {"class": "ledger"}
+        order_by = "-commission_amount"
+        empty_text = _("No clerk has this store as home store.")
+
+    def __init__(self, data: list[ClerkPortfolio], *, month: Month) -> None:
+        self.month = month
+        super().__init__(data)
+
+    def render_clerk(self, value: Clerk) -> SafeString:
+        url = reverse("clerk_month", args=[self.month.pk, value.clerk_no])
+        return format_html('<a href="{}">{}</a> <span class="small">{}</span>', url, value.name, value.clerk_no)

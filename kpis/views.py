@@ -1,0 +1,49 @@
+"""A store's portfolios, for whoever manages the store, and for HR."""
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+from django_tables2 import RequestConfig
+
+from kpis.store_portfolios import store_portfolios
+from kpis.tables import StorePortfolioTable
+from portfolios.models import Month, Store
+from portfolios.views import Choice, current_month, month_choices, reader
+
+
+@require_GET
+def stores(request: HttpRequest) -> HttpResponse:
+    """The first store that one may see, in the current month."""
+    may_see = Store.objects.for_user(request.user)
+    first, month = may_see.first(), current_month()
+    if first is None and not reader(request).office:
+        raise Http404
+    if first is None or month is None:
+        return render(request, "kpis/no_store.html", {"here": "stores"})
+    return redirect("store", month.pk, first.store_no)
+
+
+@require_GET
+def store(request: HttpRequest, month: int, store_no: str) -> HttpResponse:
+    """The portfolios of a store's clerks in a month."""
+    may_see = Store.objects.for_user(request.user)
+    shown = get_object_or_404(may_see, store_no=store_no)
+    of_month = get_object_or_404(Month, pk=month)
+    portfolios = store_portfolios(shown, of_month, today=timezone.localdate())
+    table = StorePortfolioTable(portfolios.rows, month=of_month)
+    RequestConfig(request, paginate=False).configure(table)
+    context = {
+        "here": "stores",
+        "store": shown,
+        "month": of_month,
+        "portfolios": portfolios,
+        "table": table,
+        "stores": [
+            Choice(reverse("store", args=[month, other.store_no]), other.name, other.store_no, other == shown)
+            for other in may_see
+        ],
+        "months": month_choices(of_month, lambda other: reverse("store", args=[other.pk, store_no])),
+    }
+    return render(request, "kpis/store.html", context)

@@ -1,0 +1,259 @@
+"""A clerk's month and payslips, and HR's months: the tie-out, the close by two people, the exports."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from auditlog.models import LogEntry
+from django.contrib import messages
+from django.core.management import call_command
+from django.db.models import BigIntegerField, Count, OuterRef, Subquery, Sum
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.http import content_disposition_header, urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_GET, require_POST
+from django_tables2 import RequestConfig
+
+from commission.explain import clerk_rows, entry, with_parties
+from commission.tables import currency, in_currency
+from commission.templatetags.money import money_text
+from payroll_exports import clerk_month as months_of_clerks
+from payroll_exports.models import Payslip
+from payroll_exports.pay_run import CloseRefused, approve_close, close_checklist, request_close, tie_out
+from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
+from payroll_exports.store_pay import store_pay
+from payroll_exports.tables import MonthTable, PayslipTable, StorePayTable
+from portfolios.models import Clerk, Month, Store, User
+from portfolios.views import Choice, current_month, month_choices, reader
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file for HR: the command `export_<name>` writes it, in one of these formats."""
+
+    name: str
+    title: Promise | str
+    formats: tuple[str, ...]
+
+
+EXPORTS = (
+    Export("payroll", gettext_lazy("Payroll: every earning line of every clerk"), ("csv", "xlsx", "json")),
+    Export("attributions", gettext_lazy("Attributions: who was credited for each ticket"), ("csv",)),
+    Export("movement", gettext_lazy("Movement of the portfolios"), ("csv",)),
+)
+RECENT_TICKETS = 8
+PAYSLIPS_PER_PAGE = 50
+
+View = Callable[..., HttpResponseBase]
+
+
+def for_offices(*offices: str) -> Callable[[View], View]:
+    """The page is there for people of these offices only; to everyone else there is no such page."""
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def scoped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if reader(request).office not in offices:
+                raise Http404
+            return view(request, *args, **kwargs)
+
+        return scoped
+
+    return decorate
+
+
+for_readers = for_offices(User.Office.HR, User.Office.AUDITOR)
+for_hr = for_offices(User.Office.HR)
+
+
+# --- Clerks ------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+def my_month(request: HttpRequest) -> HttpResponse:
+    """One's own month so far."""
+    clerk = get_object_or_404(Clerk, user=request.user)
+    month = current_month()
+    if month is None:
+        return render(request, "payroll_exports/no_month.html", {"here": "my_month"})
+    return redirect("clerk_month", month.pk, clerk.clerk_no)
+
+
+@require_GET
+def clerk_month(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse:
+    """A clerk's month: so far while it is open, the locked payslip once it is closed."""
+    clerk = get_object_or_404(Clerk.objects.for_user(request.user), clerk_no=clerk_no)
+    shown = get_object_or_404(Month, pk=month)
+    recent = with_parties(clerk_rows(clerk, shown))[:RECENT_TICKETS]
+    context = {
+        "here": "my_month" if clerk.pk == reader(request).clerk_id else "stores",
+        "clerk": clerk,
+        "month": shown,
+        "figures": months_of_clerks.clerk_month(clerk, shown, today=timezone.localdate()),
+        "entries": [entry(row, clerk) for row in recent],
+        "amount_heading": in_currency(_("Amount")),
+        "currency": currency(),
+        "months": month_choices(shown, lambda other: reverse("clerk_month", args=[other.pk, clerk_no])),
+    }
+    return render(request, "payroll_exports/clerk_month.html", context)
+
+
+@require_GET
+def payslips(request: HttpRequest) -> HttpResponse:
+    """The payslips that one may see, of a month or a store where the address names one."""
+    may_see = Payslip.objects.for_user(request.user).select_related("month", "clerk", "store")
+    user = reader(request)
+    if not (user.office or user.clerk_id):
+        raise Http404
+    month, store_no = request.GET.get("month", ""), request.GET.get("store", "")
+    stores = Store.objects.for_user(request.user)
+    store = get_object_or_404(stores, store_no=store_no) if store_no else None
+    closed = Month.objects.filter(closed_at__isnull=False).order_by("-pk")
+    of_month = next((other for other in closed if other.name == month), None)
+    if month and of_month is None:
+        raise Http404
+    if store:
+        may_see = may_see.filter(store=store)
+    if of_month:
+        may_see = may_see.filter(month=of_month)
+    table = PayslipTable(may_see, order_by=("-month", "clerk"))
+    if not (user.office or stores):
+        table.exclude = ("clerk", "store")
+    RequestConfig(request, paginate={"per_page": PAYSLIPS_PER_PAGE}).configure(table)
+
+    def address(month: Month | None, store: Store | None) -> str:
+        wanted = {"month": month.name if month else "", "store": store.store_no if store else ""}
+        return f"?{urlencode({name: value for name, value in wanted.items() if value})}"
+
+    context = {
+        "here": "payslips",
+        "table": table,
+        "month": of_month,
+        "store": store,
+        "months": [Choice(address(None, store), _("all months"), "", of_month is None)]
+        + [Choice(address(other, store), other.name, "", other == of_month) for other in closed],
+        "stores": [Choice(address(of_month, None), _("all stores"), "", store is None)]
+        + [Choice(address(of_month, other), other.name, other.store_no, other == store) for other in stores],
+    }
+    return render(request, "payroll_exports/payslips.html", context)
+
+
+@require_GET
+def payslip_pdf(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse:
+    """The payslip's PDF, the same bytes each time; made at the first request."""
+    payslip = get_object_or_404(Payslip.objects.for_user(request.user), month=month, clerk__clerk_no=clerk_no)
+    pdf = bytes(fixed_pdf(payslip).pdf)
+    return HttpResponse(
+        pdf,
+        content_type="application/pdf",
+        headers={"Content-Disposition": _attachment(f"{payslip.month}-{clerk_no}.pdf"), "Cache-Control": "private"},
+    )
+
+
+def _attachment(name: str) -> str:
+    return content_disposition_header(as_attachment=True, filename=name.replace("/", "-")) or ""
+
+
+# --- Months ------------------------------------------------------------------------------------------------------
+
+
+@require_GET
+@for_readers
+def months(request: HttpRequest) -> HttpResponse:
+    """Every month with its state and, once closed, what it paid."""
+    paid = Payslip.objects.filter(month=OuterRef("pk")).order_by().values("month")
+    known = Month.objects.order_by("-pk").annotate(
+        payslip_count=Subquery(paid.annotate(n=Count("pk")).values("n")),
+        paid_amount=Subquery(paid.annotate(n=Sum("paid_amount")).values("n"), output_field=BigIntegerField()),
+    )
+    return render(request, "payroll_exports/months.html", {"here": "months", "table": MonthTable(known)})
+
+
+@require_GET
+@for_readers
+def month(request: HttpRequest, month: int) -> HttpResponse:
+    """A month's tie-out, and what stands in the way of its close, or what it paid."""
+    shown = get_object_or_404(Month.objects.select_related("close_requested_by"), pk=month)
+    checks = close_checklist(shown)
+    stores = StorePayTable(store_pay(shown), month=shown)
+    RequestConfig(request, paginate=False).configure(stores)
+    context = {
+        "here": "months",
+        "month": shown,
+        "tie_out": tie_out(shown),
+        "blocking": [check for check in checks if check.blocks],
+        "to_know": [check for check in checks if not check.blocks],
+        "stores": stores,
+        "exports": EXPORTS,
+        "currency": currency(),
+        "months": month_choices(shown, lambda other: reverse("month", args=[other.pk])),
+    }
+    return render(request, "payroll_exports/month.html", context)
+
+
+@for_hr
+@require_POST
+def ask_to_close(request: HttpRequest, month: int) -> HttpResponse:
+    """The first of two people: the month is complete and may be closed."""
+    asked = get_object_or_404(Month, pk=month)
+    try:
+        request_close(asked, by=reader(request))
+    except CloseRefused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(
+            request,
+            _("You have asked for the close of %(month)s. Another person in HR approves it.") % {"month": asked},
+        )
+    return redirect("month", month)
+
+
+@for_hr
+@require_POST
+def approve_and_close(request: HttpRequest, month: int) -> HttpResponse:
+    """The second of two people: closes the month for good."""
+    asked = get_object_or_404(Month, pk=month)
+    try:
+        report = approve_close(asked, by=reader(request))
+    except CloseRefused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(
+            request,
+            ngettext(
+                "%(month)s is closed: %(count)s payslip, %(paid)s to be paid.",
+                "%(month)s is closed: %(count)s payslips, %(paid)s to be paid.",
+                report.payslips,
+            )
+            % {"month": asked, "count": report.payslips, "paid": money_text(report.paid_amount)},
+        )
+    return redirect("month", month)
+
+
+@require_GET
+@for_readers
+def export(request: HttpRequest, month: int, name: str, format: str) -> FileResponse:
+    """A closed month's file for HR, as the command of the same name writes it. Who took it is on record."""
+    closed = get_object_or_404(Month, pk=month, closed_at__isnull=False)
+    wanted = next((known for known in EXPORTS if known.name == name and format in known.formats), None)
+    if wanted is None:
+        raise Http404
+    options = {"format": format} if len(wanted.formats) > 1 else {}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{closed}-{name}.{format}"
+        call_command(f"export_{name}", closed.name, out=str(path), stderr=StringIO(), stdout=StringIO(), **options)
+        # Its name goes with the folder; the open file stays until it is sent.
+        file = path.open("rb")
+    LogEntry.objects.log_create(
+        closed, force_log=True, action=LogEntry.Action.ACCESS, additional_data={"export": path.name}
+    )
+    return FileResponse(file, as_attachment=True, filename=path.name)
