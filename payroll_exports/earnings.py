@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Sum, Value, When
-from django.db.models.expressions import BaseExpression
 
 from commission.bands import accelerator, plan_of_store, plans_in
 from commission.models import Attribution
@@ -137,9 +136,9 @@ def _add_commission(lines: Lines, month: Month, clerks: list[int] | None) -> dic
     also_owner = Exists(
         rows.filter(pay_line=OuterRef("pay_line"), owner=OuterRef("server"), part__sale=OuterRef("part__sale"))
     )
-    sides: list[tuple[str, dict[Kind, LineCode], Q | BaseExpression]] = [
+    sides: list[tuple[str, dict[Kind, LineCode], Q]] = [
         ("owner", _OWNER_LINES, Q()),
-        ("server", _SERVER_LINES, Q(pay_line=PayLine.KIND) | ~also_owner),
+        ("server", _SERVER_LINES, Q(pay_line=PayLine.KIND) | Q(~also_owner)),
     ]
     credits: dict[int, int] = defaultdict(int)
     for side, lines_of_kind, counted in sides:
