@@ -230,7 +230,10 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
         ~Exists(Attribution.objects.filter(part=OuterRef("pk")))
     )
     month = Greatest(F("month_number"), Value(first_open.pk))
-    untouched: dict[str, Combinable] = {"corrects": Value(None), "reverses": Value(False)}
+    untouched: dict[str, Combinable] = {
+        "corrects": Value(None, output_field=models.BigIntegerField()),
+        "reverses": Value(False),
+    }
     late = Q(month_number__lt=first_open.pk)
     booked = insert_select(
         Attribution,

@@ -125,6 +125,7 @@ def _book(
     progress(_("storing"), report.rows)
     newest_part = SalePart.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     _store(booking)
+    _refresh_statistics()
     _match_returns(path.name, booking, problems)
     problems.refuse_if_any()
     _return_parts(newest_part)
@@ -140,13 +141,10 @@ def _book(
     report.months = [month.name for month in Month.objects.filter(pk__in=list(posted))]
 
 
-def _read(path: Path, problems: ImportProblems, report: TicketReport, progress: Progress) -> Iterator[StagedLine]:
-    def add(row: int, column: str, value: str, reason: str, remedy: str) -> None:
-        problems.add(path.name, row, column, value, reason, remedy)
-
-    reader: LineReader | None = None
+def _read(
+    path: Path, reader: LineReader, problems: ImportProblems, report: TicketReport, progress: Progress
+) -> Iterator[StagedLine]:
     for row, cells in read_rows(path, COLUMNS, problems):
-        reader = reader or LineReader(add)
         line = reader.read(row, cells)
         report.rows += 1
         if report.rows % _CHUNK == 0:
@@ -160,7 +158,12 @@ def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress:
     postgresql = connection.vendor == "postgresql"
     _execute("DROP TABLE IF EXISTS staged_line")
     _execute(_STAGING.format(timestamp="timestamptz" if postgresql else "datetime"))
-    lines = _read(path, problems, report, progress)
+
+    def add(row: int, column: str, value: str, reason: str, remedy: str) -> None:
+        problems.add(path.name, row, column, value, reason, remedy)
+
+    # The reader asks the database for its numbers now: nothing else can be asked of it while COPY runs.
+    lines = _read(path, LineReader(add), problems, report, progress)
     columns = ", ".join(StagedLine._fields)
     with connection.cursor() as cursor:
         if postgresql:
@@ -180,6 +183,12 @@ def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress:
 def _copy_row(line: StagedLine) -> str:
     # Control characters were refused, so that of what COPY reads as its own only the backslash can occur.
     return "\t".join(["\\N" if cell is None else str(cell).replace("\\", "\\\\") for cell in line]) + "\n"
+
+
+def _refresh_statistics() -> None:
+    """Tells PostgreSQL's planner of what this transaction has stored: it would take it for a handful of rows."""
+    if connection.vendor == "postgresql":
+        _execute("ANALYZE commission_sale, commission_salepart, commission_saleline")
 
 
 def _execute(sql: str, params: list[Any] | None = None) -> list[tuple[Any, ...]]:
@@ -313,6 +322,7 @@ def _store(booking: Booking) -> None:
         "ORDER BY s.business_date, s.sold_at, store.store_no, s.ticket_no",
         [booking.pk],
     )
+    _refresh_statistics()
     ticket = (
         "JOIN commission_sale t ON t.booking_id = %s AND t.business_date = s.business_date "
         "AND t.store_id = s.store_id AND t.ticket_no = s.ticket_no "
