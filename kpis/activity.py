@@ -1,0 +1,37 @@
+"""What members bought and when it counts: the one reading of the ledger behind activity, spend and tiers.
+
+A ticket counts on its business date. A late one, whose month had closed when it came, counts from the first day of
+the month that it was posted to, so that nothing moves in a frozen month: a purchase of 2026-03-28 that is booked
+after March has closed counts on 2026-04-01.
+"""
+
+import datetime as dt
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Greatest
+
+from commission.models import Attribution
+
+# Returns are no purchases; a return stays one when it is late, or settled without its original.
+PURCHASE = Q(reason__in=[Attribution.Reason.SALE, Attribution.Reason.LATE])
+
+
+def member_activity(*, before: dt.date, since: dt.date = dt.date.min) -> models.QuerySet[Attribution]:
+    """The booked parts of members' tickets in [since, before), each once, with `activity_date` and `net_amount`.
+
+    The net amount (minor units) is that of all lines, whatever their category. Corrections move credit between clerks
+    and are left out: what the member bought is what was booked first.
+    """
+    return (
+        Attribution.objects.filter(member__isnull=False)
+        .exclude(reason=Attribution.Reason.CORRECTION)
+        .annotate(
+            # Posted to the month of its business date, a part is dated within it; posted later, before it.
+            activity_date=Greatest(F("business_date"), F("month__starts_on")),
+            net_amount=F("commissionable_amount") + F("excluded_amount"),
+        )
+        # The months say the same more roughly: they spare reading the others.
+        .filter(month__starts_on__lt=before, month__ends_on__gte=since)
+        .filter(activity_date__gte=since, activity_date__lt=before)
+    )

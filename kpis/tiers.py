@@ -1,0 +1,97 @@
+"""Key members: the tiers A, B and C by what each member spent in twelve months.
+
+Of n members with a positive net spend, A are those who spent at least as much as the one in place ceil(0.05 n), B the
+further ones who spent at least as much as the one in place ceil(0.20 n); everyone else is C. Of 40 members who spent
+40, 39, ... 1, A are 40 and 39, B are 38 to 33. Ties share the better tier: were the third to spend 39 too, A had three.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.db.models import Sum
+from django.db.models.functions import Cast
+
+from kpis.activity import member_activity
+from portfolios.models import Store
+
+A_PERCENT = 5
+B_PERCENT = 20
+
+
+def year_before(day: dt.date) -> dt.date:
+    """The same day a year earlier; 28 February for a 29th."""
+    return day.replace(year=day.year - 1, day=28 if (day.month, day.day) == (2, 29) else day.day)
+
+
+def ranked_in_store() -> bool:
+    """Whether members are ranked within their home store (TIER_SCOPE "store") or chain-wide ("chain").
+
+    Raises ImproperlyConfigured for any other setting.
+    """
+    if settings.TIER_SCOPE not in ("chain", "store"):
+        raise ImproperlyConfigured(
+            f'TIER_SCOPE is "{settings.TIER_SCOPE}": set it to "chain" to rank members across the chain, '
+            'or to "store" to rank them within their home store.'
+        )
+    return bool(settings.TIER_SCOPE == "store")
+
+
+def member_spend(on: dt.date, *, store: Store | None = None) -> dict[int, int]:
+    """Net spend by member in the 12 months before `on`, in minor units, of all members or of those of a home store.
+
+    Whole tickets, every category, less returns. Members without a ticket in that time are not there.
+    """
+    year = member_activity(since=year_before(on), before=on)
+    if store is not None:
+        year = year.filter(member__store=store)
+    spent = year.values("member").annotate(spend=Cast(Sum("net_amount"), models.BigIntegerField()))
+    return dict(spent.values_list("member", "spend"))
+
+
+def tier_bounds(spend: Mapping[int, int]) -> tuple[int, int] | None:
+    """What it takes to be A, and B, among these members, in minor units; None where nobody spent anything."""
+    ranked = sorted((amount for amount in spend.values() if amount > 0), reverse=True)
+    if not ranked:
+        return None
+    a_place, b_place = (-(-percent * len(ranked) // 100) for percent in (A_PERCENT, B_PERCENT))
+    return ranked[a_place - 1], ranked[b_place - 1]
+
+
+def tiers_of(spend: Mapping[int, int]) -> dict[int, str]:
+    """The tier of each of these members, ranked among themselves."""
+    bounds = tier_bounds(spend)
+    if bounds is None:
+        return dict.fromkeys(spend, "C")
+    a_bound, b_bound = bounds
+    return {member: "A" if amount >= a_bound else "B" if amount >= b_bound else "C" for member, amount in spend.items()}
+
+
+def member_tiers(on: dt.date, *, store: Store) -> dict[int, str]:
+    """The tiers at the start of `on` that hold for the members of a store: ranked chain-wide or there (TIER_SCOPE)."""
+    return tiers_of(member_spend(on, store=store if ranked_in_store() else None))
+
+
+def tiered(customers: str) -> str:
+    """SQL for the rows of the relation `customers` (member_id, spend, ...) with their `tier`, for any number of them.
+
+    It says the same as `tiers_of`: a member spent at least as much as the one in place k if and only if fewer than k
+    members spent more, and fewer than ceil(p n) is less than p n. Those who spent nothing come last, unranked.
+    """
+    scope = "PARTITION BY store_id" if ranked_in_store() else ""
+    home = f"JOIN portfolios_member ON portfolios_member.id = {customers}.member_id" if scope else ""
+    return f"""
+        SELECT ranked.*,
+            CASE
+                WHEN spend > 0 AND 100 * (place - 1) < {A_PERCENT} * places THEN 'A'
+                WHEN spend > 0 AND 100 * (place - 1) < {B_PERCENT} * places THEN 'B'
+                ELSE 'C'
+            END AS tier
+        FROM (
+            SELECT {customers}.*,
+                RANK() OVER ({scope} ORDER BY COALESCE(spend, 0) DESC) AS place,
+                COUNT(CASE WHEN spend > 0 THEN 1 END) OVER ({scope}) AS places
+            FROM {customers} {home}
+        ) AS ranked"""

@@ -1,0 +1,617 @@
+"""The movement of each book: every kind of change worked by hand, and random histories against a plain reference."""
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.test import override_settings
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from kpis.models import PortfolioMonth
+from kpis.movement import FIGURES, MovementError, freeze, movement, portfolio_months
+from kpis.tiers import tiers_of, year_before
+from portfolios.models import Member, Month
+from tests.books import Chain, close, day
+
+pytestmark = pytest.mark.django_db
+
+
+def march() -> Month:
+    return Month.objects.get(pk=202603)
+
+
+def figures(rows: Iterable[PortfolioMonth]) -> dict[str, dict[str, int]]:
+    """By clerk number, or store number for an unassigned list: the figures that are not zero."""
+    return {
+        row.clerk.clerk_no if row.clerk else row.store.store_no if row.store else "": {
+            name: getattr(row, name) for name in FIGURES if getattr(row, name)
+        }
+        for row in rows
+    }
+
+
+class Scene:
+    """Two clerks of one store: C1 and C2, whose unassigned list is S1's."""
+
+    def __init__(self, first_month: int = 202601) -> None:
+        self.chain = Chain(first_month, 202606)
+        self.store = self.chain.store()
+        self.li, self.wang = self.chain.clerk(self.store), self.chain.clerk(self.store)
+
+    def books(self) -> dict[str, dict[str, int]]:
+        return {book: found for book, found in figures(movement(march())).items() if found}
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+# Members
+
+
+def test_who_stays_is_opening_and_closing(scene: Scene) -> None:
+    scene.chain.bind(scene.chain.member(scene.store), scene.li)
+    scene.chain.member(scene.store)
+    assert scene.books() == {"C1": {"opening": 1, "closing": 1}, "S1": {"opening": 1, "closing": 1}}
+
+
+@pytest.mark.parametrize("since", ["3-1", "3-2", "3-31"])
+def test_moved_within_the_month_is_out_and_in(scene: Scene, since: str) -> None:
+    """What takes effect on the first day or the last belongs to the month."""
+    member = scene.chain.member(scene.store)
+    scene.chain.bind(member, scene.li, until=since)
+    scene.chain.bind(member, scene.wang, since=since)
+    assert scene.books() == {
+        "C1": {"opening": 1, "transferred_out": 1},
+        "C2": {"transferred_in": 1, "closing": 1},
+    }
+
+
+@pytest.mark.parametrize(("since", "owner"), [("2-28", "C2"), ("4-1", "C1")])
+def test_moved_outside_the_month_is_not_its_movement(scene: Scene, since: str, owner: str) -> None:
+    member = scene.chain.member(scene.store)
+    scene.chain.bind(member, scene.li, until=since)
+    scene.chain.bind(member, scene.wang, since=since)
+    assert scene.books() == {owner: {"opening": 1, "closing": 1}}
+
+
+def test_moved_there_and_back_is_no_movement(scene: Scene) -> None:
+    member = scene.chain.member(scene.store)
+    scene.chain.bind(member, scene.li, until="3-5")
+    scene.chain.bind(member, scene.wang, since="3-5", until="3-20")
+    scene.chain.bind(member, scene.li, since="3-20")
+    assert scene.books() == {"C1": {"opening": 1, "closing": 1}}
+
+
+def test_a_voided_binding_is_none(scene: Scene) -> None:
+    member = scene.chain.member(scene.store)
+    scene.chain.bind(member, scene.wang, since="3-5", voided=True)
+    scene.chain.bind(member, scene.li)
+    assert scene.books() == {"C1": {"opening": 1, "closing": 1}}
+
+
+def test_assigned_from_the_list_and_given_back_to_it(scene: Scene) -> None:
+    scene.chain.bind(scene.chain.member(scene.store), scene.li, since="3-10")
+    assert scene.books() == {
+        "C1": {"transferred_in": 1, "closing": 1},
+        "S1": {"opening": 1, "transferred_out": 1},
+    }
+    scene.chain.bind(scene.chain.member(scene.store), scene.wang, until="3-10")
+    assert scene.books() == {
+        "C1": {"transferred_in": 1, "closing": 1},
+        "C2": {"opening": 1, "transferred_out": 1},
+        "S1": {"opening": 1, "transferred_in": 1, "transferred_out": 1, "closing": 1},
+    }
+
+
+@pytest.mark.parametrize("since", ["3-1", "3-31"])
+def test_enrolled_for_the_clerk_who_enrols(scene: Scene, since: str) -> None:
+    scene.chain.bind(scene.chain.member(scene.store, since=since), scene.li, since=since)
+    assert scene.books() == {"C1": {"enrolled": 1, "closing": 1}}
+
+
+def test_enrolled_without_a_clerk_is_enrolled_on_the_list(scene: Scene) -> None:
+    scene.chain.member(scene.store, since="3-3")
+    assert scene.books() == {"S1": {"enrolled": 1, "closing": 1}}
+
+
+def test_enrolled_and_first_bound_later_in_the_month_is_enrolled_for_that_clerk(scene: Scene) -> None:
+    scene.chain.bind(scene.chain.member(scene.store, since="3-3"), scene.li, since="3-31")
+    assert scene.books() == {"C1": {"enrolled": 1, "closing": 1}}
+
+
+def test_enrolled_and_first_bound_a_month_later_is_in_from_the_list(scene: Scene) -> None:
+    scene.chain.bind(scene.chain.member(scene.store, since="2-28"), scene.li, since="3-1")
+    assert scene.books() == {
+        "C1": {"transferred_in": 1, "closing": 1},
+        "S1": {"opening": 1, "transferred_out": 1},
+    }
+
+
+def test_enrolled_by_one_and_moved_to_another(scene: Scene) -> None:
+    member = scene.chain.member(scene.store, since="3-3")
+    scene.chain.bind(member, scene.li, since="3-3", until="3-20")
+    scene.chain.bind(member, scene.wang, since="3-20")
+    assert scene.books() == {
+        "C1": {"enrolled": 1, "transferred_out": 1},
+        "C2": {"transferred_in": 1, "closing": 1},
+    }
+
+
+def test_enrolled_by_one_and_given_to_the_list(scene: Scene) -> None:
+    scene.chain.bind(scene.chain.member(scene.store, since="3-3"), scene.li, since="3-3", until="3-20")
+    assert scene.books() == {
+        "C1": {"enrolled": 1, "transferred_out": 1},
+        "S1": {"transferred_in": 1, "closing": 1},
+    }
+
+
+@pytest.mark.parametrize("closed", ["3-1", "3-15", "3-31"])
+def test_closed_is_closed_for_the_opening_owner(scene: Scene, closed: str) -> None:
+    """Whoever held the card in between; a card that closes on the first day was still there at opening."""
+    member = scene.chain.member(scene.store, until=closed)
+    scene.chain.bind(member, scene.li, until="3-1")
+    scene.chain.bind(member, scene.wang, since="3-1")
+    scene.chain.member(scene.store, until=closed)
+    assert scene.books() == {"C1": {"opening": 1, "closed": 1}, "S1": {"opening": 1, "closed": 1}}
+
+
+def test_a_card_that_closes_after_the_last_day_is_there_at_closing(scene: Scene) -> None:
+    scene.chain.bind(scene.chain.member(scene.store, until="4-1"), scene.li)
+    scene.chain.bind(scene.chain.member(scene.store, until="2-28"), scene.li)
+    assert scene.books() == {"C1": {"opening": 1, "closing": 1}}
+
+
+@pytest.mark.parametrize("closed", ["3-3", "3-25"])
+def test_enrolled_and_closed_is_both_for_the_first_owner(scene: Scene, closed: str) -> None:
+    member = scene.chain.member(scene.store, since="3-3", until=closed)
+    scene.chain.bind(member, scene.li, since="3-3", until="3-20")
+    scene.chain.bind(member, scene.wang, since="3-20")
+    scene.chain.member(scene.store, since="3-3", until=closed)
+    assert scene.books() == {"C1": {"enrolled": 1, "closed": 1}, "S1": {"enrolled": 1, "closed": 1}}
+
+
+def test_a_leaver_keeps_the_book_until_it_is_handed_over(scene: Scene) -> None:
+    scene.li.left_on = day("2-15")
+    scene.li.save()
+    kept, handed_over = scene.chain.member(scene.store), scene.chain.member(scene.store)
+    scene.chain.bind(kept, scene.li)
+    scene.chain.bind(handed_over, scene.li, until="3-9")
+    scene.chain.bind(handed_over, scene.wang, since="3-9")
+    assert scene.books() == {
+        "C1": {"opening": 2, "transferred_out": 1, "closing": 1},
+        "C2": {"transferred_in": 1, "closing": 1},
+    }
+
+
+# Active members: 90 days up to and including the day. Of March's opening (02-28) they begin on 2025-12-01, of its
+# closing (03-31) on 2026-01-01.
+
+
+@pytest.fixture
+def bound(scene: Scene) -> Member:
+    member = scene.chain.member(scene.store)
+    scene.chain.bind(member, scene.li)
+    return member
+
+
+def active(scene: Scene, clerk_no: str = "C1") -> dict[str, int]:
+    names = ("active_opening", "newly_active", "reactivated", "active_in", "active_out", "lapsed", "active_closing")
+    return {name: n for name, n in scene.books().get(clerk_no, {}).items() if name in names}
+
+
+@pytest.mark.parametrize(
+    ("bought", "expected"),
+    [
+        ([], {}),
+        (["2025-11-30"], {}),
+        (["2025-12-1"], {"active_opening": 1, "lapsed": 1}),
+        (["2025-12-31"], {"active_opening": 1, "lapsed": 1}),
+        (["1-1"], {"active_opening": 1, "active_closing": 1}),
+        (["2-28"], {"active_opening": 1, "active_closing": 1}),
+        (["3-1"], {"newly_active": 1, "active_closing": 1}),
+        (["3-31"], {"newly_active": 1, "active_closing": 1}),
+        (["4-1"], {}),
+        (["2025-11-30", "3-1"], {"reactivated": 1, "active_closing": 1}),
+        (["2025-12-1", "3-1"], {"active_opening": 1, "active_closing": 1}),
+    ],
+)
+def test_active_by_the_state_at_opening_and_at_closing(bought: list[str], expected: dict[str, int]) -> None:
+    scene = Scene(first_month=202511)
+    member = scene.chain.member(scene.store)
+    scene.chain.bind(member, scene.li)
+    for on in bought:
+        scene.chain.buy(member, on)
+    assert active(scene) == expected
+
+
+def test_the_window_is_a_setting(scene: Scene, bound: Member, settings: Any) -> None:
+    scene.chain.buy(bound, "2-28")
+    settings.ACTIVITY_WINDOW_DAYS = 31
+    assert active(scene) == {"active_opening": 1, "lapsed": 1}
+    settings.ACTIVITY_WINDOW_DAYS = 32
+    assert active(scene) == {"active_opening": 1, "active_closing": 1}
+
+
+def test_a_return_is_no_purchase_and_takes_none_away(scene: Scene, bound: Member) -> None:
+    bought = scene.chain.buy(bound, "1-20")
+    scene.chain.buy(bound, "1-21", -100, original=bought)
+    other = scene.chain.member(scene.store)
+    scene.chain.bind(other, scene.wang)
+    scene.chain.buy(other, "3-5", -100, settled=True)
+    assert active(scene) == {"active_opening": 1, "active_closing": 1}
+    assert active(scene, "C2") == {}
+
+
+def test_a_late_ticket_counts_from_the_month_it_is_posted_to(scene: Scene, bound: Member) -> None:
+    """Bought on 02-10, booked after February had closed: nothing at opening, newly active in March."""
+    scene.chain.buy(bound, "2-10", posted=202603)
+    assert active(scene) == {"newly_active": 1, "active_closing": 1}
+
+
+def test_a_late_return_keeps_no_one_active(scene: Scene, bound: Member) -> None:
+    bought = scene.chain.buy(bound, "1-1")
+    scene.chain.buy(bound, "2-1", -100, original=bought, posted=202604)
+    assert active(scene) == {"active_opening": 1, "active_closing": 1}
+
+
+def test_active_members_who_move_are_out_and_in(scene: Scene) -> None:
+    member = scene.chain.member(scene.store)
+    scene.chain.bind(member, scene.li, until="3-5")
+    scene.chain.bind(member, scene.wang, since="3-5")
+    scene.chain.buy(member, "2-1")
+    scene.chain.buy(member, "3-6")
+    assert active(scene) == {"active_opening": 1, "active_out": 1}
+    assert active(scene, "C2") == {"active_in": 1, "active_closing": 1}
+
+
+def test_who_moves_and_turns_active_does_so_for_the_owner_at_closing(scene: Scene) -> None:
+    for on in ("3-4", "3-6"):
+        member = scene.chain.member(scene.store)
+        scene.chain.bind(member, scene.li, until="3-5")
+        scene.chain.bind(member, scene.wang, since="3-5")
+        scene.chain.buy(member, on)
+    assert active(scene) == {}
+    assert active(scene, "C2") == {"newly_active": 2, "active_closing": 2}
+
+
+def test_who_moves_and_lapses_does_so_for_the_owner_at_opening() -> None:
+    scene = Scene(first_month=202512)
+    member = scene.chain.member(scene.store)
+    scene.chain.bind(member, scene.li, until="3-5")
+    scene.chain.bind(member, scene.wang, since="3-5")
+    scene.chain.buy(member, "2025-12-20")
+    assert active(scene) == {"active_opening": 1, "lapsed": 1}
+    assert active(scene, "C2") == {}
+
+
+def test_a_closed_card_that_was_active_is_lapsed_for_its_opening_owner(scene: Scene) -> None:
+    member = scene.chain.member(scene.store, until="3-15")
+    scene.chain.bind(member, scene.li)
+    scene.chain.buy(member, "3-1")
+    scene.chain.buy(member, "2-1")
+    assert scene.books() == {"C1": {"opening": 1, "closed": 1, "active_opening": 1, "lapsed": 1}}
+
+
+def test_an_enrolled_member_is_newly_active_or_brings_a_past(scene: Scene) -> None:
+    """A card that was known late has bought before it counted: it was in no book then, and is reactivated."""
+    for on in ("3-5", "2-5"):
+        member = scene.chain.member(scene.store, since="3-3")
+        scene.chain.bind(member, scene.li, since="3-3", until="3-20")
+        scene.chain.bind(member, scene.wang, since="3-20")
+        scene.chain.buy(member, on)
+    assert active(scene) == {}
+    assert active(scene, "C2") == {"newly_active": 1, "reactivated": 1, "active_closing": 2}
+
+
+def test_enrolled_bought_and_closed_was_never_active(scene: Scene) -> None:
+    member = scene.chain.member(scene.store, since="3-3", until="3-20")
+    scene.chain.bind(member, scene.li, since="3-3")
+    scene.chain.buy(member, "3-4")
+    assert active(scene) == {}
+
+
+def test_key_members_are_those_of_the_owner_at_closing(scene: Scene) -> None:
+    """Of six, the first is A and the second B; the first moves, and the third's card closes."""
+    for place, amount in enumerate((600, 500, 400, 300, 200, 100)):
+        member = scene.chain.member(scene.store, until="3-9" if place == 2 else "")
+        scene.chain.bind(member, scene.li, until="3-5")
+        scene.chain.bind(member, scene.wang if place == 0 else scene.li, since="3-5")
+        scene.chain.buy(member, "2-2", amount)
+    books = scene.books()
+    assert (books["C1"].get("tier_a"), books["C1"].get("tier_b")) == (None, 1)
+    assert (books["C2"].get("tier_a"), books["C2"].get("tier_b")) == (1, None)
+
+
+# Rows
+
+
+def test_one_row_for_each_posted_clerk_and_each_store(scene: Scene) -> None:
+    chain = scene.chain
+    elsewhere = chain.store()
+    chain.clerk(scene.store, until=day("3-1"))
+    chain.clerk(scene.store, since="4-1")
+    chain.clerk(scene.store, since="3-31")
+    leaver = chain.clerk(scene.store)
+    leaver.left_on = day("2-28")
+    leaver.save()
+    chain.bind(chain.member(scene.store), chain.clerk())
+    rows = movement(march())
+    assert set(figures(rows)) == {"C1", "C2", "C5", "C7", "S1", "S2"}
+    assert {row.store for row in rows if row.clerk is None} == {scene.store, elsewhere}
+
+
+def test_the_store_of_a_row_is_the_home_store_on_the_last_posted_day(scene: Scene) -> None:
+    chain = scene.chain
+    other = chain.store()
+    moved = chain.clerk(scene.store, until=day("3-16"))
+    moved.postings.create(store=other, role="clerk", valid_from=day("3-16"))
+    moving = chain.clerk(scene.store, until=day("4-1"))
+    moving.postings.create(store=other, role="clerk", valid_from=day("4-1"))
+    last_known, never = chain.clerk(other, until=day("2-1")), chain.clerk()
+    never.postings.create(store=other, role="manager", valid_from=day("1-1"))
+    for clerk in (last_known, never):
+        chain.bind(chain.member(scene.store), clerk)
+    stores = {row.clerk: row.store for row in movement(march()) if row.clerk}
+    assert [stores[clerk] for clerk in (moved, moving, last_known, never)] == [other, scene.store, other, None]
+
+
+def test_a_month_from_the_26th_has_its_own_first_and_last_day(settings: Any) -> None:
+    settings.CUT_OFF_DAY = 26
+    scene = Scene()
+    for since in ("2-25", "2-26", "3-25", "3-26"):
+        scene.chain.bind(scene.chain.member(scene.store, since=since), scene.li, since=since)
+    assert scene.books() == {"C1": {"opening": 1, "enrolled": 2, "closing": 3}}
+
+
+# Freezing
+
+
+def test_what_is_frozen_stays_whatever_comes_later(scene: Scene, bound: Member) -> None:
+    frozen = figures(freeze(march()))
+    close(march())
+    scene.chain.bind(scene.chain.member(scene.store), scene.wang)
+    assert figures(portfolio_months(march())) == frozen
+    assert frozen["C1"] == {"opening": 1, "closing": 1}
+    with pytest.raises(IntegrityError), transaction.atomic():
+        freeze(march())
+
+
+def test_a_month_is_frozen_once(scene: Scene) -> None:
+    freeze(march())
+    with pytest.raises(IntegrityError), transaction.atomic():
+        freeze(march())
+
+
+def frozen_february() -> None:
+    february = Month.objects.get(pk=202602)
+    freeze(february)
+    close(february)
+
+
+def test_a_closing_that_is_not_the_next_opening_is_refused(scene: Scene, bound: Member) -> None:
+    frozen_february()
+    scene.chain.bind(scene.chain.member(scene.store), scene.wang, since="2-10")
+    with pytest.raises(MovementError, match=r"^C2 Clerk 2: opening is 1, but closing of the month .* frozen at 0\. "):
+        movement(march())
+    with pytest.raises(MovementError, match=r"^C2 Clerk 2: opening is 1"):
+        freeze(march())
+
+
+def test_an_active_closing_that_is_not_the_next_opening_is_refused(scene: Scene, bound: Member, settings: Any) -> None:
+    scene.chain.buy(bound, "1-5")
+    frozen_february()
+    settings.ACTIVITY_WINDOW_DAYS = 10
+    with pytest.raises(MovementError, match=r"^C1 Clerk 1: active_opening is 0, but active_closing .* frozen at 1\."):
+        movement(march())
+
+
+def test_a_book_that_vanished_is_refused(scene: Scene) -> None:
+    member = scene.chain.member(scene.store)
+    frozen_february()
+    Member.objects.filter(pk=member.pk).update(counted_from=day("3-5"))
+    with pytest.raises(MovementError, match=r"^The unassigned lists: opening is 0, but closing .* frozen at 1\."):
+        movement(march())
+
+
+def test_who_waits_unassigned_and_changes_home_store_goes_from_list_to_list(scene: Scene, bound: Member) -> None:
+    other = scene.chain.store()
+    member = scene.chain.member(scene.store)
+    scene.chain.buy(member, "2-2")
+    frozen_february()
+    Member.objects.filter(pk__in=[member.pk, bound.pk]).update(store=other)
+    assert scene.books() == {
+        "C1": {"opening": 1, "closing": 1},
+        "S1": {"opening": 1, "transferred_out": 1, "active_opening": 1, "active_out": 1},
+        "S2": {"transferred_in": 1, "closing": 1, "active_in": 1, "active_closing": 1, "tier_a": 1},
+    }
+
+
+# Random histories against a plain reading of the rules
+
+FIRST_DAY = dt.date(2026, 1, 1)
+MONTHS = (202601, 202602, 202603, 202604)
+WINDOW = 20
+
+
+class Life(NamedTuple):
+    """A member: home store, first and last counted day, owner from each day on, purchases."""
+
+    store: int
+    counted: tuple[int, int | None]
+    owners: dict[int, int | None]
+    tickets: list[tuple[int, int, int]]
+
+
+days = st.integers(-40, 119)
+lives = st.builds(
+    lambda store, since, length, owners, tickets: Life(
+        store, (since, None if length is None else since + length), {max(d, since): o for d, o in owners}, tickets
+    ),
+    st.integers(0, 1),
+    days,
+    st.none() | st.integers(0, 90),
+    st.lists(st.tuples(days, st.none() | st.integers(0, 2)), max_size=5),
+    # Business day, amount (a return below zero), months late.
+    st.lists(st.tuples(st.integers(0, 119), st.sampled_from([100, 250, 999, -80]), st.integers(0, 2)), max_size=6),
+)
+
+
+class Reference:
+    """The rules read one member and one day at a time."""
+
+    def __init__(self, lives: list[Life]) -> None:
+        self.lives = lives
+
+    def counts(self, life: Life, on: dt.date) -> bool:
+        since, until = life.counted
+        offset = (on - FIRST_DAY).days
+        return since <= offset and (until is None or offset < until)
+
+    def owner(self, life: Life, on: dt.date) -> int | None:
+        started = [since for since in life.owners if since <= (on - FIRST_DAY).days]
+        return life.owners[max(started)] if started else None
+
+    def book(self, life: Life, on: dt.date) -> str:
+        owner = self.owner(life, on)
+        return f"S{life.store + 1}" if owner is None else f"C{owner + 1}"
+
+    def activity(self, life: Life) -> list[tuple[dt.date, int]]:
+        found = []
+        for offset, amount, late in life.tickets:
+            on = FIRST_DAY + dt.timedelta(days=offset)
+            found.append((max(on, dt.date(2026, on.month + late, 1)), amount))
+        return found
+
+    def active(self, life: Life, on: dt.date) -> bool:
+        return self.counts(life, on) and any(
+            on - dt.timedelta(days=WINDOW) < bought <= on and amount > 0 for bought, amount in self.activity(life)
+        )
+
+    def movement(self, month: Month) -> dict[str, Counter[str]]:
+        every_day = [month.starts_on + dt.timedelta(days=n) for n in range(month.days)]
+        before, last = month.starts_on - dt.timedelta(days=1), month.ends_on
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        after = last + dt.timedelta(days=1)
+        tiers = tiers_of(
+            {
+                number: sum(amount for on, amount in self.activity(life) if year_before(after) <= on < after)
+                for number, life in enumerate(self.lives)
+            }
+        )
+        for number, life in enumerate(self.lives):
+            since, until = (None if n is None else FIRST_DAY + dt.timedelta(days=n) for n in life.counted)
+            assert since is not None
+            there, stays = self.counts(life, before), self.counts(life, last)
+            enrolled, closed = since in every_day, until in every_day
+            if not (there or enrolled):
+                continue
+            if there:
+                begins = self.book(life, before)
+                found[begins]["opening"] += 1
+            else:
+                owners = [self.owner(life, on) for on in every_day if on >= since]
+                bound = [owner for owner in owners if owner is not None]
+                begins = f"C{bound[0] + 1}" if bound else f"S{life.store + 1}"
+                found[begins]["enrolled"] += 1
+            ends = self.book(life, last) if stays else None
+            if closed:
+                found[begins]["closed"] += 1
+            if ends:
+                found[ends]["closing"] += 1
+                if tiers[number] != "C":
+                    found[ends][f"tier_{tiers[number].lower()}"] += 1
+                if ends != begins:
+                    found[begins]["transferred_out"] += 1
+                    found[ends]["transferred_in"] += 1
+            was, is_now = self.active(life, before), self.active(life, last)
+            if was:
+                found[begins]["active_opening"] += 1
+                if not is_now:
+                    found[begins]["lapsed"] += 1
+            if is_now:
+                assert ends
+                found[ends]["active_closing"] += 1
+                if not was:
+                    past = any(on < month.starts_on and amount > 0 for on, amount in self.activity(life))
+                    found[ends]["reactivated" if past else "newly_active"] += 1
+                elif begins != ends:
+                    found[begins]["active_out"] += 1
+                    found[ends]["active_in"] += 1
+        return found
+
+
+def write(lives: list[Life]) -> None:
+    chain = Chain(202601, 202606)
+    stores = [chain.store(), chain.store()]
+    clerks = [chain.clerk(stores[number % 2]) for number in range(3)]
+
+    def text(offset: int | None) -> str:
+        return "" if offset is None else (FIRST_DAY + dt.timedelta(days=offset)).isoformat()
+
+    for life in lives:
+        member = chain.member(stores[life.store], since=text(life.counted[0]), until=text(life.counted[1]))
+        starts = sorted(life.owners)
+        for start, end in zip(starts, [*starts, None][1:], strict=True):
+            owner = life.owners[start]
+            if owner is not None:
+                chain.bind(member, clerks[owner], since=text(start), until=text(end))
+        for offset, amount, late in life.tickets:
+            on = FIRST_DAY + dt.timedelta(days=offset)
+            posted = 202600 + on.month + late if late else 0
+            chain.buy(member, on.isoformat(), amount, posted=posted, settled=amount < 0)
+
+
+ORGANIC = ("enrolled", "closed", "newly_active", "reactivated", "lapsed")
+
+
+@examples(deadline=None, max_examples=60)
+@given(st.lists(lives, min_size=1, max_size=6))
+def test_random_histories_move_as_the_rules_say(histories: list[Life]) -> None:
+    with override_settings(ACTIVITY_WINDOW_DAYS=WINDOW), transaction.atomic():
+        write(histories)
+        reference = Reference(histories)
+        unbound = Reference([life._replace(owners={}) for life in histories])
+        closings: dict[str, tuple[int, int]] = {}
+        for number in MONTHS:
+            month = Month.objects.get(pk=number)
+            rows = figures(freeze(month))
+            close(month)
+            expected = {
+                book: {n: v for n, v in found.items() if v} for book, found in reference.movement(month).items()
+            }
+            assert {book: found for book, found in rows.items() if found} == {b: f for b, f in expected.items() if f}
+
+            total: Counter[str] = Counter()
+            for book, found in rows.items():
+                row = Counter(found)
+                total.update(found)
+                assert row["closing"] == (
+                    row["opening"] + row["enrolled"] + row["transferred_in"] - row["transferred_out"] - row["closed"]
+                )
+                assert row["active_closing"] == (
+                    row["active_opening"]
+                    + row["newly_active"]
+                    + row["reactivated"]
+                    + row["active_in"]
+                    - row["active_out"]
+                    - row["lapsed"]
+                )
+                opened = (row["opening"], row["active_opening"])
+                assert closings.get(book, opened) == opened
+                closings[book] = (row["closing"], row["active_closing"])
+
+            # What moves between books is neither growth nor loss: the chain's figures are those of no binding at all.
+            assert total["transferred_in"] == total["transferred_out"]
+            assert total["active_in"] == total["active_out"]
+            organic: Counter[str] = Counter()
+            for found in unbound.movement(month).values():
+                organic.update(found)
+            assert {name: total[name] for name in ORGANIC} == {name: organic[name] for name in ORGANIC}
+        transaction.set_rollback(True)
