@@ -6,6 +6,7 @@ reader turns into a binary fraction; in XLSX it is a number, and numbers of cler
 
 import csv
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,7 +117,9 @@ def _write_json(rows: list[PayrollRow], path: str | Path) -> None:
 
 def _write_xlsx(rows: list[PayrollRow], path: str | Path, month: Month) -> None:
     with output_file(path) as file:
-        book = xlsxwriter.Workbook(file, {"constant_memory": True})
+        # Made whole before it is written: a ZIP file seeks, which a pipe cannot.
+        whole = BytesIO()
+        book = xlsxwriter.Workbook(whole, {"constant_memory": True})
         # The date of the close and not today's: the same month gives the same bytes.
         book.set_properties({"title": f"{month}", "created": month.closed_at})
         heading = book.add_format({"bold": True, "bottom": 1})
@@ -137,3 +140,4 @@ def _write_xlsx(rows: list[PayrollRow], path: str | Path, month: Month) -> None:
             book.close()
         except FileCreateError as error:
             raise OSError(str(error)) from error
+        file.write(whole.getvalue())

@@ -77,6 +77,7 @@ def write_payslips(month: Month, directory: Path, *, progress: Progress | None =
     """
     payslips = Payslip.objects.filter(month=month)
     total = payslips.count()
+    _make_directory(directory)
     others = [entry for entry in _manifest(directory) if not entry.path.startswith(f"{month.name}/")]
     written = []
     for payslip in _in_batches(payslips):
@@ -88,7 +89,6 @@ def write_payslips(month: Month, directory: Path, *, progress: Progress | None =
         written.append(WrittenFile(path.as_posix(), len(kept.pdf), kept.sha256))
         if progress:
             progress(len(written), total)
-    _make_directory(directory)
     with output_text(directory / MANIFEST) as file:
         files = [entry._asdict() for entry in sorted([*others, *written])]
         json.dump({"files": files}, file, ensure_ascii=False, indent=1)
@@ -140,6 +140,6 @@ def _manifest(directory: Path) -> list[WrittenFile]:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise OutputFileError(
-            _("%(path)s is there and is no manifest of payslips: move it away, or name another directory.")
+            _("%(path)s cannot be read as a manifest of payslips: move it away, or name another directory.")
             % {"path": path}
         ) from error
