@@ -101,20 +101,24 @@ def _bindings(members: Collection[int], *, after: dt.date) -> dict[int, list[Bin
 
 def enrol(members: Iterable[Member], *, batch: BindingBatch) -> BindingChanges:
     """Binds each member to the clerk who enrolled it, from the day it counts; one with a binding is passed over."""
-    enrolled = [member for member in members if member.enrolled_by_id and member.counted_from < member.counted_to]
+    enrolled = [
+        (member, member.enrolled_by_id)
+        for member in members
+        if member.enrolled_by_id is not None and member.counted_from < member.counted_to
+    ]
     bound: set[int] = set()
-    for chunk in _chunks([member.pk for member in enrolled]):
+    for chunk in _chunks([member.pk for member, _clerk in enrolled]):
         bound.update(Binding.objects.valid().filter(member__in=chunk).values_list("member", flat=True))
     return BindingPlan(
         make=[
             Binding(
                 member=member,
-                clerk_id=member.enrolled_by_id,
+                clerk_id=clerk,
                 valid_from=member.counted_from,
                 valid_to=member.counted_to,
                 reason=Binding.Reason.ENROLMENT,
             )
-            for member in enrolled
+            for member, clerk in enrolled
             if member.pk not in bound
         ]
     ).carry_out(batch)
@@ -150,7 +154,8 @@ def assign(
         if keep_later and later:
             end = later[0].valid_from
             current = [binding for binding in current if binding.valid_from <= start]
-        if [(binding.clerk_id, binding.valid_to) for binding in current] == [(owners[member.pk], end)]:
+        running = [(binding.clerk_id, binding.valid_to) for binding in current if binding.valid_from <= start]
+        if running == [(owners[member.pk], end)]:
             continue
         for binding in current:
             plan.cut(binding, start)

@@ -2,11 +2,11 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
 from portfolios.bindings import BindingPlan, end_with_cards, enrol
@@ -101,7 +101,7 @@ class PostingResource(DatedResource):
             values["weight_percent"] = _full_weight(values["role"])
 
     def import_instance(self, instance: Posting, row: Mapping[str, str], **kwargs: Any) -> None:
-        if instance.pk is None and "weight_percent" not in self.values:
+        if instance._state.adding and "weight_percent" not in self.values:
             instance.weight_percent = _full_weight(self.values["role"])
         super().import_instance(instance, row, **kwargs)
 
@@ -154,9 +154,9 @@ class MemberResource(RosterResource):
         super().import_instance(instance, row, **kwargs)
         # Only where the dates change: the day on which a card became known to a later month stays.
         first = self.first_open_day
-        if instance.pk is None or "enrolled_on" in self.before:
+        if instance._state.adding or "enrolled_on" in self.before:
             instance.counted_from = max(instance.enrolled_on, first or instance.enrolled_on)
-        if instance.pk is None or "closed_on" in self.before:
+        if instance._state.adding or "closed_on" in self.before:
             self.before["counted_to"] = instance.counted_to
             closed = instance.closed_on or OPEN_END
             instance.counted_to = max(closed, first or closed)
@@ -281,7 +281,7 @@ class BindingResource(DatedResource):
         self.stated_open = values["valid_to"] == OPEN_END
         values["valid_to"] = min(values["valid_to"], self.counted[values["member_id"]][1])
         self.before = {}
-        if instance.pk is None:
+        if instance._state.adding:
             for name, value in values.items():
                 setattr(instance, name, value)
             return
@@ -337,5 +337,5 @@ class BindingResource(DatedResource):
     def bound(self) -> int:
         return len(self.plan.make)
 
-    def export(self, queryset: Iterable[Any] | None = None, **kwargs: Any) -> Any:
+    def export(self, queryset: QuerySet[Binding] | None = None, **kwargs: Any) -> Any:
         return super().export(self.get_queryset() if queryset is None else queryset, **kwargs)

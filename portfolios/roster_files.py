@@ -108,7 +108,7 @@ class NumberCell(TextCell):
 
 class DateCell(Cell):
     def parse(self, text: str) -> dt.date:
-        day = _date(text)
+        day = calendar_date(text)
         if day is None:
             raise RowProblem(
                 _("This is not a date of the calendar as the file must write it."),
@@ -121,7 +121,8 @@ class DateCell(Cell):
 
 
 @lru_cache(maxsize=65_536)
-def _date(text: str) -> dt.date | None:
+def calendar_date(text: str) -> dt.date | None:
+    """The date that "2026-03-01" writes, in this form alone; None for any other text."""
     if not _DATE.fullmatch(text):
         return None
     try:
@@ -514,9 +515,14 @@ class DatedResource(RosterResource):
             # The row that reaches furthest of those before: it need not be the neighbour.
             from_1, to_1, row_1 = spans[0]
             for from_2, to_2, row_2 in spans[1:]:
-                blamed = row_2 or row_1
-                if from_2 < to_1 and blamed:
-                    self._refuse_overlap(blamed, row_1 if row_2 else row_2, (from_1, to_1) if row_2 else (from_2, to_2))
+                if from_2 < to_1:
+                    span_1, span_2 = (row_1, (from_1, to_1)), (row_2, (from_2, to_2))
+                    # The later row of the file is to blame, and one of the file rather than a stored one.
+                    (other, dates), (blamed, _dates) = sorted(
+                        (span_1, span_2), key=lambda span: span[0].number if span[0] else 0
+                    )
+                    if blamed:
+                        self._refuse_overlap(blamed, other, dates)
                 if to_2 > to_1:
                     from_1, to_1, row_1 = from_2, to_2, row_2
 
