@@ -1,0 +1,67 @@
+"""A fixed cast of people in two stores, with a closed month and an open one, for tests of the pages.
+
+李 (C1) has a member; in January 张 (C3) sold it 200.00 (6.00: 4.20 and 1.80) and 李 sold 100.00 (3.00). January is
+closed, 赵 (C4) of the second store has a walk-in of 50.00 (1.50) in it. In February 李 sold the member 300.00 (9.00).
+"""
+
+from django.test import Client
+
+from payroll_exports.models import Payslip, Salary
+from payroll_exports.pay_run import close_month
+from portfolios.models import Clerk, Month, Posting, Store, User
+from tests.small_chain import SmallChain, day
+
+PASSWORD = "correct horse battery"
+
+
+class Cast:
+    """Each person of `PEOPLE` by name; None is someone who has not logged in."""
+
+    PEOPLE = ("anonymous", "clerk", "other_clerk", "manager", "other_manager", "hr", "auditor")
+
+    def __init__(self) -> None:
+        self.chain = chain = SmallChain()
+        self.users: dict[str, User | None] = {"anonymous": None}
+        self.users["clerk"] = self.user("li", clerk=chain.li)
+        self.users["other_clerk"] = self.user("zhao", clerk=chain.zhao)
+        for name, store, clerk_no in (("manager", chain.first, "C8"), ("other_manager", chain.second, "C9")):
+            self.users[name] = self.user(name, clerk=chain.clerk(clerk_no, store=store, role=Posting.Role.MANAGER))
+        self.users["hr"] = self.user("hr", office=User.Office.HR)
+        self.users["second_hr"] = self.user("second_hr", office=User.Office.HR)
+        self.users["auditor"] = self.user("auditor", office=User.Office.AUDITOR)
+
+        Salary.objects.create(clerk=chain.li, monthly_base_amount=310_000, valid_from=day("01-01"))
+        self.member = chain.member("M1", chain.li)
+        self.unassigned = chain.member("M2", None)
+        (split,) = chain.sale("01-05", (chain.zhang, 20_000), member=self.member)
+        chain.sale("01-06", (chain.li, 10_000), member=self.member)
+        chain.sale("01-07", (chain.zhao, 5_000), store=chain.second)
+        chain.sale("02-03", (chain.li, 30_000), member=self.member)
+        self.split_ticket = split.sale
+        self.january, self.february = chain.month(202601), chain.month(202602)
+        close_month(self.january, approved_by="test")
+        self.january.refresh_from_db()
+
+    @staticmethod
+    def user(name: str, *, clerk: Clerk | None = None, office: str = "") -> User:
+        return User.objects.create(username=name, clerk=clerk, office=office)
+
+    def client(self, name: str, language: str = "en") -> Client:
+        """A browser in which the person is logged in."""
+        client = Client(headers={"accept-language": language})
+        user = self.users[name]
+        if user is not None:
+            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    @property
+    def payslip(self) -> Payslip:
+        """李's of January."""
+        return Payslip.objects.get(month=self.january, clerk=self.chain.li)
+
+    @property
+    def first(self) -> Store:
+        return self.chain.first
+
+    def month(self, number: int) -> Month:
+        return self.chain.month(number)

@@ -1,0 +1,167 @@
+"""What each of a fixed cast of people gets at every address. An address that is not listed here fails the tests."""
+
+from typing import NamedTuple
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from portfolios.models import Month, User
+from tests.cast import Cast
+
+pytestmark = pytest.mark.django_db
+
+LOGIN = "login"
+
+
+class Route(NamedTuple):
+    """The answer to each person of the cast, in order: a status, or LOGIN for being sent to the login page."""
+
+    name: str
+    args: tuple[int | str, ...]
+    method: str
+    #           anonymous, clerk, other_clerk, manager, other_manager, hr, auditor
+    answers: tuple[int | str, ...]
+
+
+# C1 works in the first store. January is closed, February open. The ticket is one of the first store's.
+TICKET = "the split ticket"
+ROUTES = [
+    Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
+    Route("login", (), "get", (200, 302, 302, 302, 302, 302, 302)),
+    Route("logout", (), "post", (LOGIN, 302, 302, 302, 302, 302, 302)),
+    Route("logout", (), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("password_change", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
+    Route("set_language", (), "post", (302, 302, 302, 302, 302, 302, 302)),
+    Route("my_tickets", (), "get", (LOGIN, 302, 302, 302, 302, 404, 404)),
+    Route("ticket", (TICKET,), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
+    Route("clerk_tickets", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
+    Route("stores", (), "get", (LOGIN, 404, 404, 302, 302, 302, 302)),
+    Route("store", (202601, "S1"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
+    Route("store", (202602, "S1"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
+    Route("my_month", (), "get", (LOGIN, 302, 302, 302, 302, 404, 404)),
+    Route("clerk_month", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
+    Route("clerk_month", (202602, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
+    Route("payslips", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
+    Route("payslip_pdf", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
+    Route("payslip_pdf", (202602, "C1"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("months", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("month", (202601,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("month", (202602,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("ask_to_close", (202602,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("ask_to_close", (202602,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("approve_and_close", (202602,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("approve_and_close", (202602,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("export", (202601, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("export", (202602, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+]
+
+
+@pytest.fixture
+def cast() -> Cast:
+    return Cast()
+
+
+def names(patterns: list[URLPattern | URLResolver]) -> set[str]:
+    found: set[str] = set()
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            found |= names(pattern.url_patterns)
+        else:
+            assert pattern.name, f"{pattern} has no name, so no test can list it"
+            found.add(pattern.name)
+    return found
+
+
+def test_every_address_is_listed_here() -> None:
+    assert names(get_resolver().url_patterns) == {route.name for route in ROUTES}
+
+
+def answer(client: Client, route: Route, url: str) -> int | str:
+    """What the person gets; nothing that a POST changes stays."""
+    with transaction.atomic():
+        response = getattr(client, route.method)(url)
+        if response.streaming:
+            assert b"".join(response)
+        transaction.set_rollback(True)
+    sent_to_login = response.status_code == 302 and response["Location"] == f"{reverse('login')}?next={url}"
+    return LOGIN if sent_to_login else response.status_code
+
+
+def test_what_each_person_gets(cast: Cast) -> None:
+    answers = {}
+    for route in ROUTES:
+        url = reverse(route.name, args=[cast.split_ticket.pk if arg == TICKET else arg for arg in route.args])
+        answers[route[:3]] = dict(
+            zip(cast.PEOPLE, (answer(cast.client(name), route, url) for name in cast.PEOPLE), strict=True)
+        )
+    assert answers == {route[:3]: dict(zip(cast.PEOPLE, route.answers, strict=True)) for route in ROUTES}
+
+
+def test_what_one_may_not_see_answers_as_what_is_not_there(cast: Cast) -> None:
+    client = cast.client("other_clerk")
+    hidden = client.get(reverse("clerk_month", args=[202601, "C1"]))
+    missing = client.get(reverse("clerk_month", args=[202601, "C777"]))
+    assert (hidden.status_code, missing.status_code) == (404, 404)
+    # But for the address in the language form and the form's token, the two pages are the same.
+    assert "C1" not in hidden.content.decode().replace(hidden.wsgi_request.path, "")
+    assert len(hidden.content) == len(missing.content) - len("77")
+
+
+def test_the_list_of_payslips_holds_those_one_may_see(cast: Cast) -> None:
+    seen = {}
+    for person in cast.PEOPLE[1:]:
+        table = cast.client(person).get(reverse("payslips")).context["table"]
+        seen[person] = {row.record.clerk.clerk_no for row in table.rows}
+    everyone = {"C1", "C2", "C3", "C4", "C8", "C9"}
+    assert seen == {
+        "clerk": {"C1"},
+        "other_clerk": {"C4"},
+        "manager": {"C1", "C2", "C3", "C8"},
+        "other_manager": {"C4", "C9"},
+        "hr": everyone,
+        "auditor": everyone,
+    }
+
+
+def test_a_store_that_one_does_not_manage_filters_nothing(cast: Cast) -> None:
+    assert cast.client("manager").get(reverse("payslips"), {"store": "S1"}).status_code == 200
+    assert cast.client("manager").get(reverse("payslips"), {"store": "S2"}).status_code == 404
+    assert cast.client("clerk").get(reverse("payslips"), {"store": "S1"}).status_code == 404
+
+
+def test_someone_without_a_role_sees_nothing_but_what_to_do(cast: Cast) -> None:
+    cast.users["nobody"] = User.objects.create(username="nobody")
+    client = cast.client("nobody")
+    assert "Ask HR to link it to your clerk number." in client.get(reverse("home")).content.decode()
+    urls = [reverse(name) for name in ("my_month", "my_tickets", "payslips", "stores", "months")]
+    assert [client.get(url).status_code for url in urls] == [404] * 5
+
+
+def test_a_login_that_is_switched_off_is_no_login(cast: Cast) -> None:
+    client = cast.client("hr")
+    User.objects.filter(username="hr").update(is_active=False)
+    assert client.get(reverse("months")).status_code == 302
+
+
+def test_a_former_manager_sees_the_store_no_more(cast: Cast) -> None:
+    client = cast.client("manager")
+    manager = cast.users["manager"]
+    assert manager is not None
+    assert manager.clerk is not None
+    manager.clerk.postings.update(valid_to="2026-01-15")
+    assert client.get(reverse("store", args=[202602, "S1"])).status_code == 404
+    assert client.get(reverse("clerk_month", args=[202601, "C1"])).status_code == 404
+
+
+def test_a_change_without_the_form_s_token_is_refused(cast: Cast) -> None:
+    client = Client(enforce_csrf_checks=True, headers={"accept-language": "en"})
+    hr = cast.users["hr"]
+    assert hr is not None
+    client.force_login(hr, backend="django.contrib.auth.backends.ModelBackend")
+    for name in ("ask_to_close", "approve_and_close"):
+        response = client.post(reverse(name, args=[202602]))
+        assert response.status_code == 403
+        assert "Nothing was saved." in response.content.decode()
+    assert Month.objects.get(pk=202602).close_requested_by is None
