@@ -7,20 +7,21 @@ The templates hold no arithmetic, so a page and a PDF draw the same picture. Len
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 FONT_FAMILY = '"Noto Sans SC", "PingFang SC", "Microsoft YaHei", sans-serif'
 
-# The fill of each kind of part: a colour, or a pattern of `templates/charts/patterns.svg` (so that black and white
-# print loses nothing).
-_FILLS = {
+# The colour of each kind of part, and the strokes over it, so that black and white print loses nothing.
+_COLOURS = {
     "own-served": "#0b6b57",
-    "own-absent": "url(#{id}-own-absent)",
-    "covered": "url(#{id}-covered)",
-    "others": "url(#{id}-others)",
-    "loss": "url(#{id}-loss)",
+    "own-absent": "#6fb8a5",
+    "covered": "#c98a1b",
+    "others": "#64748b",
+    "loss": "#b4412f",
     "neutral": "#94a3b8",
     "plain": "#ffffff",
 }
+_STROKES = {"own-absent": "#0b6b57", "covered": "#ffffff", "others": "#ffffff", "loss": "#ffffff"}
 
 # Text in a chart is 10.5 units high; a Chinese character is as wide as that, a Latin letter or a figure about 5.7.
 _EM = 10.5
@@ -42,9 +43,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Mark:
-    """A rectangle of a chart with its label; positions are strings, so that no locale changes their decimal point."""
+    """A rectangle of a chart with its label.
 
-    fill: str
+    `pattern` is the path of the strokes over it, in the colour `strokes`; both are empty for a solid one. Positions are
+    strings, so that no locale changes their decimal point.
+    """
+
+    colour: str
+    strokes: str
+    pattern: str
     label: str
     figure: str
     x: str
@@ -59,8 +66,7 @@ class Mark:
 class Chart:
     """What a template in `templates/charts/` draws.
 
-    `id` keeps the patterns of two charts on one page apart, `kinds` tells which of them are used; `lines` is the path
-    of the thin lines that lead to labels or from bar to bar.
+    `id` is unique on its page; `lines` is the path of the thin lines that lead to labels or from bar to bar.
     """
 
     id: str
@@ -70,7 +76,6 @@ class Chart:
     height: str
     zero_x: str
     marks: list[Mark]
-    kinds: frozenset[str]
     lines: str
     font_family: str = FONT_FAMILY
 
@@ -81,6 +86,35 @@ def _n(value: float) -> str:
 
 def _text_width(text: str) -> float:
     return sum(_EM if ord(character) > 0x2E7F else _LETTER for character in text)
+
+
+def _pattern(kind: str, x: float, y: float, width: float, height: float) -> str:
+    """The strokes of a kind inside a rectangle, as a path: diagonals, a cross-hatch, dots or level lines.
+
+    A path, not an SVG <pattern>: that needs an id that is unique on the page, and in a PDF each use is drawn anew.
+    """
+    if kind == "others":
+        return "".join(f"M{_n(x)},{_n(y + level)}h{_n(width)}" for level in _steps(2.5, height, 4))
+    if kind == "covered":
+        return "".join(
+            f"M{_n(x + across)},{_n(y + down)}h1v1h-1z"
+            for row, down in enumerate(_steps(2, height - 2, 5))
+            for across in _steps(5.5 if row % 2 else 2, width - 2, 7)
+        )
+    lines = ""
+    if kind in ("own-absent", "loss"):
+        # Rising diagonals: from (x + offset - height, bottom) to (x + offset, top), cut at both ends.
+        for offset in _steps(4, width + height, 6):
+            left, right = max(0.0, offset - height), min(width, offset)
+            lines += f"M{_n(x + left)},{_n(y + offset - left)}L{_n(x + right)},{_n(y + offset - right)}"
+            if kind == "loss":
+                top = y + height - offset
+                lines += f"M{_n(x + left)},{_n(top + left)}L{_n(x + right)},{_n(top + right)}"
+    return lines
+
+
+def _steps(start: float, end: float, step: float) -> list[float]:
+    return [start + step * place for place in range(max(0, ceil((end - start) / step)))]
 
 
 def _spread(starts: Sequence[float], widths: Sequence[float], limit: float, gap: float = 12) -> list[float]:
@@ -123,7 +157,9 @@ def kind_bar(
     starts = _spread(ticks, label_widths, width)
     marks = [
         Mark(
-            fill=_FILLS[part.kind].format(id=id),
+            colour=_COLOURS[part.kind],
+            strokes=_STROKES.get(part.kind, ""),
+            pattern=_pattern(part.kind, start, bar_y, length, bar_height),
             label=part.label,
             figure=part.figure,
             x=_n(start),
@@ -142,7 +178,6 @@ def kind_bar(
         height=_n(bottom + 37),
         zero_x=_n(zero),
         marks=marks,
-        kinds=frozenset(part.kind for part in below + above),
         lines="".join(
             f"M{_n(tick)},{_n(bottom)}v3L{_n(start)},{_n(bottom + 11)}v25"
             for tick, start in zip(ticks, starts, strict=True)
@@ -159,27 +194,32 @@ def waterfall(
     opening: Part,
     changes: Sequence[Part],
     closing: Part,
-    label_width: float,
     width: float,
+    label_width: float,
+    figure_width: float = 46,
     font_family: str = FONT_FAMILY,
 ) -> Chart:
     """Opening, each change from where the one before ended, closing: one row each, lying, from a common zero line.
 
-    Changes of 0 are left out. The caller sees to it that opening + changes = closing.
+    Labels stand before the bars, figures behind each bar; where a page sets them beside the chart itself (`bare` in the
+    template), both widths are 0. Changes of 0 are left out. The caller sees to it that opening + changes = closing.
     """
     shown = [part for part in changes if part.value]
     levels = [opening.value]
     for part in shown:
         levels.append(levels[-1] + part.value)
-    figure_width, row_height, bar_height = 46.0, 16.0, 10.0
-    zero = label_width
-    scale = (width - label_width - figure_width) / max(*levels, closing.value, 1)
+    row_height, bar_height = 16.0, 10.0
+    # Half of the zero line's own width.
+    zero = max(label_width, 0.5)
+    scale = (width - zero - figure_width) / max(*levels, closing.value, 1)
     spans = [(0, opening.value)]
     spans += [(min(before, after), abs(after - before)) for before, after in pairwise(levels)]
     spans += [(0, closing.value)]
     marks = [
         Mark(
-            fill=_FILLS[part.kind].format(id=id),
+            colour=_COLOURS[part.kind],
+            strokes=_STROKES.get(part.kind, ""),
+            pattern=_pattern(part.kind, zero + start * scale, row * row_height + 3, length * scale, bar_height),
             label=part.label,
             figure=part.figure,
             x=_n(zero + start * scale),
@@ -204,7 +244,6 @@ def waterfall(
         height=_n(row_height * len(marks)),
         zero_x=_n(zero),
         marks=marks,
-        kinds=frozenset(part.kind for part in shown),
         lines=lines,
         font_family=font_family,
     )

@@ -35,8 +35,9 @@ from payroll_exports.line_codes import LineCode, line_name
 
 LANGUAGES = {"zh-hans": "zh-Hans", "en": "en"}
 
-# The family's name inside a payslip. No second family stands behind it: what a machine has installed must not change
-# the bytes, so a character that the font lacks is replaced before the page is laid out (see `Typesetter`).
+# The family's name inside a payslip; its figures are equally wide by themselves. No second family stands behind it,
+# since what a machine has installed must not change the bytes: a character that the font lacks is replaced before the
+# page is laid out (see `Typesetter`).
 FAMILY = "Payslip"
 # Printers' mark for a missing character, and the mark of an amount that takes away.
 GETA = "〓"
@@ -393,7 +394,6 @@ def _kind_bar(document: PayslipDocument) -> Chart | None:
         title=_("Where the pay came from"),
         desc=_listed(parts),
         parts=parts,
-        font_family=FAMILY,
     )
 
 
@@ -437,16 +437,15 @@ def _portfolio(document: PayslipDocument) -> dict[str, Any] | None:
             opening=opening,
             changes=changes,
             closing=closing,
-            label_width=84 if document.language == "en" else 44,
-            width=236,
-            font_family=FAMILY,
+            width=104,
+            label_width=0,
+            figure_width=0,
         )
     key_members = movement["tier_a"] + movement["tier_b"]
     return charts | {
         "tier_a": _count(movement["tier_a"]),
         "tier_b": _count(movement["tier_b"]),
         "key_members": _count(key_members),
-        "members_closing": _count(movement["closing"]),
     }
 
 
