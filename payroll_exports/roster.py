@@ -248,6 +248,10 @@ class _Import:
         if (result.invalid_rows or not file.readable) and resource._meta.model in _NUMBERED:
             place = columns[resource.key[0]]
             self.refused[resource._meta.model] = frozenset(cells[place] for cells in dataset)
+        result.rows.clear()
+        if "plan_no" not in resource.key:
+            # What a chain's members and bindings take up is not needed twice.
+            dataset.wipe()
 
     def _check_plans(self) -> None:
         """Refuses plans that the files, taken together, leave incomplete."""

@@ -293,7 +293,9 @@ class BindingResource(DatedResource):
     def save_instance(self, instance: Binding, is_create: bool, row: Mapping[str, str], **kwargs: Any) -> None:
         # `before` holds the stored binding; `instance` is what the file wants in its place.
         wanted = instance if is_create else Binding(**self.values)
-        self.rows.append(Row(self.row_number, row, wanted, is_create, {} if is_create else {"stored": instance}))
+        self.rows.append(
+            Row(self.row_number, self.row_key, wanted, is_create, {} if is_create else {"stored": instance})
+        )
 
     def check_rows(self) -> None:
         self.plan = BindingPlan()

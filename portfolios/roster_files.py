@@ -286,7 +286,7 @@ class Row:
     """A row that is new, or changes what is stored; `before` holds the stored values that it changes."""
 
     number: int
-    cells: Mapping[str, str]
+    key: Hashable
     instance: Any
     is_new: bool
     before: dict[str, Any] = field(default_factory=dict)
@@ -406,7 +406,7 @@ class RosterResource(resources.ModelResource):
         return instance.pk is not None and not self.before
 
     def save_instance(self, instance: Any, is_create: bool, row: Mapping[str, str], **kwargs: Any) -> None:
-        self.rows.append(Row(self.row_number, row, instance, is_create, self.before))
+        self.rows.append(Row(self.row_number, self.row_key, instance, is_create, self.before))
 
     def after_import_row(self, row: Any, row_result: Any, *, row_number: int, **kwargs: Any) -> None:
         if self.show:
@@ -432,13 +432,14 @@ class RosterResource(resources.ModelResource):
                 bare = number.lstrip("0")
                 longest[bare] = max(longest.get(bare, ""), number, key=len)
         for row in self.rows:
-            number = row.cells[self.key[0]]
+            number = row.key[0]  # type: ignore[index]
             meant = longest.get(number.lstrip("0"), number)
             if row.is_new and meant != number:
                 self.refuse(row, self.key[0], lost_zeros(meant))
 
     def refuse(self, row: Row, column: str, problem: RowProblem) -> None:
-        self.result.append_invalid_row(row.number, row.cells, ValidationError({column: problem}))
+        cells = dict(zip(self.dataset.headers, self.dataset[row.number - 1], strict=True))
+        self.result.append_invalid_row(row.number, cells, ValidationError({column: problem}))
 
     def write(self) -> None:
         changed = [row.instance for row in self.rows if not row.is_new]
