@@ -23,7 +23,8 @@ class AmountError(ValueError):
     """Text that is no amount by the files' strict grammar."""
 
 
-_AMOUNT = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]{1,2})?", re.ASCII)
+# Eleven digits hold MAX_AMOUNT, and Python refuses to read numbers of thousands of digits.
+_AMOUNT = re.compile(r"-?(?:0|[1-9][0-9]{0,10})(?:\.[0-9]{1,2})?", re.ASCII)
 
 
 def parse_amount(text: str) -> int:

@@ -66,10 +66,6 @@ class TicketReport:
     seconds: float = 0.0
 
 
-class _DryRunDone(Exception):
-    pass
-
-
 def import_tickets(
     path: Path,
     *,
@@ -197,6 +193,14 @@ def _execute(sql: str, params: list[Any] | None = None) -> list[tuple[Any, ...]]
         return cursor.fetchall() if cursor.description else []
 
 
+def _each(sql: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, a chunk at a time: there may be as many errors as rows in the file."""
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(sql)
+        while rows := cursor.fetchmany(_CHUNK):
+            yield from rows
+
+
 # --- Checks over the whole file ---------------------------------------------------------------------------------
 
 _SAME_CELLS = [
@@ -217,7 +221,7 @@ def _repeated_lines(file: str, problems: ImportProblems) -> None:
     repeats = f"FROM ({twice}) f JOIN staged_line a ON a.row_no = f.row_no JOIN staged_line b ON {same}"
     if not _execute(f"SELECT 1 FROM ({twice}) f LIMIT 1"):
         return
-    for row, first, ticket_no, line_no in _execute(
+    for row, first, ticket_no, line_no in _each(
         f"SELECT b.row_no, a.row_no, b.ticket_no, b.line_no {repeats} "
         f"WHERE {_differs('a', 'b', [*_SAME_CELLS, 'sold_at', 'member_no'])} ORDER BY b.row_no"
     ):
@@ -230,7 +234,7 @@ def _repeated_lines(file: str, problems: ImportProblems) -> None:
 
 
 def _tickets_at_odds(file: str, problems: ImportProblems) -> None:
-    rows = _execute(
+    rows = _each(
         "SELECT ticket_no, MIN(row_no), MIN(sold_at) <> MAX(sold_at), "
         "COUNT(DISTINCT member_no) > 1 OR COUNT(member_no) NOT IN (0, COUNT(*)) FROM staged_line "
         "GROUP BY store_id, business_date, ticket_no "
@@ -251,7 +255,7 @@ def _tickets_at_odds(file: str, problems: ImportProblems) -> None:
 
 
 def _unknown_members(file: str, problems: ImportProblems) -> None:
-    rows = _execute(
+    rows = _each(
         "SELECT row_no, member_no FROM staged_line s WHERE member_no IS NOT NULL AND NOT EXISTS "
         "(SELECT 1 FROM portfolios_member m WHERE m.member_no = s.member_no) ORDER BY row_no"
     )
@@ -270,7 +274,7 @@ def _conflicts(file: str, problems: ImportProblems) -> None:
     """Tickets whose key is stored with other content; both are shown."""
     remedy = _("A stored ticket never changes: send the return or the correction as a ticket of its own.")
     other_member = "m.member_no IS DISTINCT FROM s.member_no"
-    for row, ticket_no, line_no, ours, theirs, other_time, other in _execute(
+    for row, ticket_no, line_no, ours, theirs, other_time, other in _each(
         f"SELECT s.row_no, s.ticket_no, s.line_no, s.net_amount, l.net_amount, t.sold_at <> s.sold_at, {other_member} "
         f"{_STORED} LEFT JOIN portfolios_member m ON m.id = t.member_id WHERE l.id IS NULL "
         f"OR t.sold_at <> s.sold_at OR {other_member} OR {_differs('l', 's', _SAME_CELLS)} ORDER BY s.row_no"
@@ -291,7 +295,7 @@ def _conflicts(file: str, problems: ImportProblems) -> None:
             file, row, "ticket_no", f"{ticket_no} / {line_no}: {format_amount(ours)}",
             _("This ticket is stored with other content: %(stored)s.") % {"stored": stored}, remedy,
         )  # fmt: skip
-    for row, ticket_no, here, stored_lines in _execute(
+    for row, ticket_no, here, stored_lines in _each(
         "SELECT known.row_no, known.ticket_no, known.here, "
         "(SELECT COUNT(*) FROM commission_saleline x WHERE x.sale_id = known.id) FROM "
         f"(SELECT t.id, t.ticket_no, MIN(s.row_no) AS row_no, COUNT(l.id) AS here {_STORED} "
@@ -312,7 +316,8 @@ def _conflicts(file: str, problems: ImportProblems) -> None:
 def _store(booking: Booking) -> None:
     """Tickets, the parts of their sale lines, and the lines; ids follow the booking order."""
     _execute(
-        "INSERT INTO commission_sale (store_id, business_date, month_number, ticket_no, sold_at, member_id, booking_id) "
+        "INSERT INTO commission_sale "
+        "(store_id, business_date, month_number, ticket_no, sold_at, member_id, booking_id) "
         "SELECT s.store_id, s.business_date, s.month_number, s.ticket_no, s.sold_at, m.id, %s FROM "
         "(SELECT store_id, business_date, month_number, ticket_no, MIN(sold_at) AS sold_at, "
         " MIN(member_no) AS member_no "
@@ -336,7 +341,8 @@ def _store(booking: Booking) -> None:
         f"CAST(SUM(CASE WHEN s.excluded THEN s.net_amount ELSE 0 END) AS bigint), "
         f"CAST(SUM(s.commission_e4) AS bigint), false "
         f"FROM staged_line s {ticket} WHERE NOT s.is_return "
-        "GROUP BY t.id, t.store_id, t.business_date, t.month_number, t.member_id, s.server_id ORDER BY t.id, MIN(s.line_no)",
+        "GROUP BY t.id, t.store_id, t.business_date, t.month_number, t.member_id, s.server_id "
+        "ORDER BY t.id, MIN(s.line_no)",
         [booking.pk],
     )
     same = [

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from django.utils.translation import gettext as _
 
 from commission.models import Category, Plan
-from commission.money import MAX_AMOUNT, AmountError, parse_amount
+from commission.money import MAX_AMOUNT, WHOLE_BP, AmountError, parse_amount
 from portfolios.models import Clerk, Store
 from portfolios.months import month_number
 
@@ -127,9 +127,8 @@ class LineReader:
         self._clerks: dict[str, int] = dict(Clerk.objects.values_list("clerk_no", "pk"))
         self._categories = {category.category: category for category in Category.objects.all()}
         self._plan_book = PlanBook()
-        self._dates: dict[str, tuple[dt.date, int] | None] = {}
+        self._dates: dict[str, tuple[dt.date, int]] = {}
         self._plan_of: dict[tuple[int, str], Plan | None] = {}
-        self._rate_of: dict[tuple[int, str, str], Rate | None] = {}
 
     def read(self, row: int, cells: list[str]) -> StagedLine | None:
         """The checked row, or None when something in it was reported."""
@@ -170,7 +169,7 @@ class LineReader:
                 sold_at = dt.datetime.fromisoformat(sold)
             except ValueError:
                 sold_at = None
-        if sold_at is None:
+        if sold_at is None or not FIRST_DAY <= sold_at.date() <= LAST_DAY:
             report(
                 "sold_at",
                 sold,
@@ -274,13 +273,22 @@ class LineReader:
             return None
         if wrong or category is None or quantity_milli is None or net_amount is None or sold_at is None:
             return None
-        rate = self._rate(plan, category, product_no)
+        rate = self._plan_book.rate(plan.pk, category, product_no)
         if rate is None:
             report(
                 "category",
                 category_no,
                 _("Plan %(plan)s has no rate for this category.") % {"plan": plan.plan_no},
                 _("Give it a rate, or exclude it, in a plan of its own date."),
+            )
+            return None
+        commission_e4 = rate.commission_e4(net_amount, quantity_milli)
+        if abs(commission_e4) > MAX_AMOUNT * WHOLE_BP:
+            report(
+                "quantity",
+                quantity,
+                _("The commission of this line would be beyond every measure."),
+                _("Check the quantity, and what plan %(plan)s pays for the product.") % {"plan": plan.plan_no},
             )
             return None
         return StagedLine(
@@ -290,7 +298,7 @@ class LineReader:
                 # A return takes rate and exclusion from its original, once that is known.
                 (None, None, None, None)
                 if is_return
-                else (rate.excluded, rate.rate_bp, rate.unit_amount, rate.commission_e4(net_amount, quantity_milli))
+                else (rate.excluded, rate.rate_bp, rate.unit_amount, commission_e4)
             ),
             original_store or None, original_day or None, original_ticket or None,
             int(original_line) if original_line else None,
@@ -298,14 +306,15 @@ class LineReader:
 
     def _date(self, text: str) -> tuple[dt.date, int] | None:
         if text not in self._dates:
-            self._dates[text] = None
-            if _DATE.fullmatch(text):
-                try:
-                    day = dt.date.fromisoformat(text)
-                except ValueError:
-                    return None
-                if FIRST_DAY <= day <= LAST_DAY:
-                    self._dates[text] = (day, month_number(day))
+            if not _DATE.fullmatch(text):
+                return None
+            try:
+                day = dt.date.fromisoformat(text)
+            except ValueError:
+                return None
+            if not FIRST_DAY <= day <= LAST_DAY:
+                return None
+            self._dates[text] = (day, month_number(day))
         return self._dates[text]
 
     def _quantity(self, text: str) -> int | None:
@@ -320,9 +329,3 @@ class LineReader:
         if key not in self._plan_of:
             self._plan_of[key] = self._plan_book.plan_on(store_id, on)
         return self._plan_of[key]
-
-    def _rate(self, plan: Plan, category: Category, product_no: str) -> Rate | None:
-        key = (plan.pk, category.category, product_no)
-        if key not in self._rate_of:
-            self._rate_of[key] = self._plan_book.rate(plan.pk, category, product_no)
-        return self._rate_of[key]

@@ -5,7 +5,10 @@ million errors costs no memory.
 """
 
 import csv
+import os
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self, TextIO
@@ -36,23 +39,28 @@ class ImportProblem(NamedTuple):
 
 
 class ImportRefused(ValueError):
-    """The file counts for nothing. `problems` says why; `path` is the CSV file that lists them all."""
+    """The file counts for nothing. `problems` says why; its `path` is the CSV file that lists them all."""
 
     def __init__(self, problems: "ImportProblems") -> None:
         self.problems = problems
-        super().__init__(
-            _("%(count)d errors; nothing was imported. All of them: %(path)s")
-            % {"count": problems.count, "path": problems.path}
-        )
+        if problems.unwritable:
+            message = _("%(count)d errors; nothing was imported. They cannot be listed in %(path)s: %(why)s.")
+        else:
+            message = _("%(count)d errors; nothing was imported. All of them: %(path)s")
+        super().__init__(message % {"count": problems.count, "path": problems.path, "why": problems.unwritable})
 
 
 class ImportProblems:
-    """Collects problems; a context manager that owns the CSV file and deletes it if there was none."""
+    """Collects problems; a context manager that owns the CSV file, which is begun with the first of them.
+
+    A disk that is full loses the list, never the refusal: `unwritable` says why.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.count = 0
         self.shown: list[ImportProblem] = []
+        self.unwritable = ""
         self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
@@ -61,15 +69,26 @@ class ImportProblems:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file:
+            try:
+                file.close()
+            except OSError as failure:
+                self._give_up(failure)
 
     def add(self, file: str, row: int, column: str, value: str, reason: str, remedy: str = "") -> None:
         problem = ImportProblem(file, row, column, value[:200], reason, remedy)
+        self.count += 1
+        if len(self.shown) < SHOWN:
+            self.shown.append(problem)
+        self._try(partial(self._write, problem))
+
+    def _write(self, problem: ImportProblem) -> None:
         if self._file is None:
             if self.path is None:
-                self.path = Path(tempfile.mkstemp(prefix="import-errors-", suffix=".csv")[1])
+                descriptor, name = tempfile.mkstemp(prefix="import-errors-", suffix=".csv")
+                os.close(descriptor)
+                self.path = Path(name)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # With a BOM, so that Excel shows the Chinese.
             self._file = self.path.open("w", encoding="utf-8-sig", newline="")
@@ -77,13 +96,22 @@ class ImportProblems:
         # The file is opened in a spreadsheet: no value may start a formula there.
         safe = [f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and cell else cell for cell in problem]
         csv.writer(self._file).writerow(safe)
-        self.count += 1
-        if len(self.shown) < SHOWN:
-            self.shown.append(problem)
+
+    def _try(self, write: Callable[[], object]) -> None:
+        """Writes to the list, unless that has failed before: the first failure is kept, to be told."""
+        if self.unwritable:
+            return
+        try:
+            write()
+        except OSError as failure:
+            self._give_up(failure)
+
+    def _give_up(self, failure: OSError) -> None:
+        self.unwritable = self.unwritable or failure.strerror or str(failure)
 
     def refuse_if_any(self) -> None:
         """Raises ImportRefused if a problem was added."""
         if self.count:
             if self._file:
-                self._file.flush()
+                self._try(self._file.flush)
             raise ImportRefused(self)

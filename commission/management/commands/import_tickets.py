@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 from tqdm import tqdm
 
 from commission.money import format_amount
@@ -40,13 +41,27 @@ class Command(BaseCommand):
                     bar.close()
                     for problem in refused.problems.shown:
                         self.stderr.write(str(problem))
-                    rest = ""
-                    if place:
-                        rest = f" The {place} files before it are imported and stay."
-                    if place + 1 < len(files):
-                        rest += f" The {len(files) - place - 1} files after it were not read."
-                    raise CommandError(f"{path}: {refused}{rest}") from None
+                    if (more := refused.problems.count - len(refused.problems.shown)) > 0:
+                        self.stderr.write(f"... and {more:,} more.")
+                    raise CommandError(f"{path}: {refused}{_others(place, len(files))}") from None
+                except (OSError, OperationalError) as error:
+                    bar.close()
+                    reason = str(error).strip().rstrip(".")
+                    raise CommandError(
+                        f"{path}: nothing was imported, the disk or the database failed: {reason}. Put that right and "
+                        f"import the file again.{_others(place, len(files))}"
+                    ) from error
             self.stdout.write(self.style.SUCCESS(_sentence(report, dry_run)))
+
+
+def _others(before: int, files: int) -> str:
+    """What became of the other files when one was refused."""
+    parts = []
+    if before:
+        parts.append(f" Files imported before it, which stay: {before}.")
+    if before + 1 < files:
+        parts.append(f" Files not read: {files - before - 1}.")
+    return "".join(parts)
 
 
 def _sentence(report: TicketReport, dry_run: bool) -> str:
