@@ -17,12 +17,16 @@ from commission.models import Attribution
 PURCHASE = Q(reason__in=[Attribution.Reason.SALE, Attribution.Reason.LATE])
 
 
-def member_activity(*, before: dt.date, since: dt.date = dt.date.min) -> models.QuerySet[Attribution]:
+def member_activity(*, before: dt.date, since: dt.date | None = None) -> models.QuerySet[Attribution]:
     """The booked parts of members' tickets in [since, before), each once, with `activity_date` and `net_amount`.
 
     The net amount (minor units) is that of all lines, whatever their category. Corrections move credit between clerks
     and are left out: what the member bought is what was booked first.
     """
+    # The months say the same as the activity date, more roughly: they spare reading the others.
+    within = Q(month__starts_on__lt=before, activity_date__lt=before)
+    if since is not None:
+        within &= Q(month__ends_on__gte=since, activity_date__gte=since)
     return (
         Attribution.objects.filter(member__isnull=False)
         .exclude(reason=Attribution.Reason.CORRECTION)
@@ -31,7 +35,5 @@ def member_activity(*, before: dt.date, since: dt.date = dt.date.min) -> models.
             activity_date=Greatest(F("business_date"), F("month__starts_on")),
             net_amount=F("commissionable_amount") + F("excluded_amount"),
         )
-        # The months say the same more roughly: they spare reading the others.
-        .filter(month__starts_on__lt=before, month__ends_on__gte=since)
-        .filter(activity_date__gte=since, activity_date__lt=before)
+        .filter(within)
     )
