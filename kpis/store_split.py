@@ -17,6 +17,7 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from commission.models import Plan
 from commission.rebinding import correct_since, hold_ledger
 from kpis.tiers import member_spend, ranked_in_store, tiers_of
 from portfolios.bindings import BindingChanges, assign
@@ -48,21 +49,24 @@ class SplitReport:
 
 
 def default_day(store: Store) -> dt.date:
-    """The first open day; before any month is closed, the first ticket's month's first; before any ticket, the day
-    from which the store has clerks.
+    """The first open day; before any month is closed, the first day of the first ticket's month; before any ticket,
+    the day from which the store can sell: it has a plan, without which no ticket is booked, and a clerk.
 
-    Raises StoreSplitError where it never had any and has members; today will do for a store without either.
+    Raises StoreSplitError where it never had a clerk and has members; today will do for a store without either.
     """
     month = first_open_month()
-    day = first_open_day() or (month.starts_on if month else None)
-    if day is None:
-        day = Posting.objects.clerk_postings().filter(store=store).aggregate(first=Min("valid_from"))["first"]
-    if day is None and store.members.exists():
-        raise StoreSplitError(
-            _("Store %(store)s has no clerk to take its members: import its clerks' postings first.")
-            % {"store": store.store_no}
-        )
-    return day or timezone.localdate()
+    if day := first_open_day() or (month.starts_on if month else None):
+        return day
+    staffed = Posting.objects.clerk_postings().filter(store=store).aggregate(first=Min("valid_from"))["first"]
+    if staffed is None:
+        if store.members.exists():
+            raise StoreSplitError(
+                _("Store %(store)s has no clerk to take its members: import its clerks' postings first.")
+                % {"store": store.store_no}
+            )
+        return timezone.localdate()
+    planned = Plan.objects.filter(Q(store=store) | Q(store=None)).aggregate(first=Min("valid_from"))["first"]
+    return max(staffed, planned or staffed)
 
 
 def split_stores(

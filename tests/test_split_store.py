@@ -112,16 +112,29 @@ def test_again_shares_everything(chain: SmallChain) -> None:
     assert set(Binding.objects.filter(valid_from=day("02-01")).values_list("reason", flat=True)) == {Reason.REBALANCE}
 
 
-def test_before_the_first_ticket_the_split_holds_since_the_store_has_clerks(untouched: SmallChain) -> None:
+def test_before_the_first_ticket_the_split_holds_since_the_store_can_sell(untouched: SmallChain) -> None:
     untouched.member("old", None, "2025-03-01")
     untouched.member("new", None, "2026-09-15")
+    # Hired, and gone, before there was a plan to sell by; and hired afterwards.
+    untouched.clerk("C0", since="2024-01-01", until=day("2025-12-31"))
+    untouched.clerk("C9", since="02-01")
     report = split_store(untouched.first)
     assert (report.on, report.shared) == (day("01-01"), 2)
+    assert [row.clerk_no for row in report.after] == ["C1", "C2", "C3"]
     assert dict(Binding.objects.values_list("member__member_no", "valid_from")) == {
         "old": day("01-01"),
         "new": day("09-15"),
     }
     assert split_store(untouched.first).shared == 0
+
+
+def test_before_the_first_ticket_a_store_without_clerks_is_said(untouched: SmallChain) -> None:
+    untouched.member("M1", None)
+    Posting.objects.filter(store=untouched.second).delete()
+    assert "S2 店2: nothing to share" in run("S2")
+    Posting.objects.all().delete()
+    with pytest.raises(CommandError, match="Store S1 has no clerk to take its members"):
+        run("--all")
 
 
 def test_later_bindings_stay(chain: SmallChain) -> None:
