@@ -3,6 +3,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from commission.tables import CountColumn, MoneyColumn
 from kpis.store_portfolios import ClerkPortfolio
@@ -15,10 +16,14 @@ class StorePortfolioTable(tables.Table):
     tier_a = CountColumn(_("A"), accessor="movement__tier_a", total=True, wide=True)
     tier_b = CountColumn(_("B"), accessor="movement__tier_b", total=True, wide=True)
     active = CountColumn(_("Active"), accessor="movement__active_closing", total=True, wide=True)
-    enrolled = CountColumn(_("Enrolled"), accessor="movement__enrolled", total=True, wide=True)
-    transferred_in = CountColumn(_("Moved in"), accessor="movement__transferred_in", total=True, wide=True)
-    transferred_out = CountColumn(_("Moved out"), accessor="movement__transferred_out", total=True, wide=True)
-    closed = CountColumn(_("Closed"), accessor="movement__closed", total=True, wide=True)
+    enrolled = CountColumn(pgettext_lazy("portfolio", "Enrolled"), accessor="movement__enrolled", total=True, wide=True)
+    transferred_in = CountColumn(
+        pgettext_lazy("portfolio", "Transferred in"), accessor="movement__transferred_in", total=True, wide=True
+    )
+    transferred_out = CountColumn(
+        pgettext_lazy("portfolio", "Transferred out"), accessor="movement__transferred_out", total=True, wide=True
+    )
+    closed = CountColumn(pgettext_lazy("portfolio", "Closed"), accessor="movement__closed", total=True, wide=True)
     credit_amount = MoneyColumn(_("Credit"), accessor="credit__credit_amount", total=True, wide=True)
     commission_amount = MoneyColumn(_("Commission"), accessor="credit__commission_amount", total=True)
 

@@ -8,8 +8,7 @@ from django.contrib.messages.views import SuccessMessageMixin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.http import require_GET
 
 from portfolios.models import Month, User
@@ -31,7 +30,12 @@ class Choice:
 def month_choices(current: Month | None, url: Callable[[Month], str]) -> list[Choice]:
     """Every month, newest first, each with the address of the same page for it."""
     return [
-        Choice(url(month), month.name, _("closed") if month.is_closed else _("open"), month == current)
+        Choice(
+            url(month),
+            month.name,
+            pgettext("month", "closed") if month.is_closed else pgettext("month", "open"),
+            month == current,
+        )
         for month in Month.objects.order_by("-pk")
     ]
 

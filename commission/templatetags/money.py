@@ -38,4 +38,4 @@ def count(value: int | None) -> str:
 @register.filter
 def signed(value: int | None) -> str:
     """`count` with its sign, also where it is positive: 12 -> "+12"."""
-    return f"+{count(value)}" if value else count(value)
+    return f"+{count(value)}" if value and value > 0 else count(value)

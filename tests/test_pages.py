@@ -1,0 +1,363 @@
+"""The pages: the door, a clerk's month, a store's portfolios, HR's months. Figures are those of `tests.cast`."""
+
+import json
+import re
+
+import pytest
+import time_machine
+from auditlog.models import LogEntry
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from commission.explain import explain, with_parties
+from commission.models import Attribution
+from commission.templatetags.money import count, money, money_text, signed
+from kpis.models import PortfolioMonth
+from payroll_exports.models import Payslip, PayslipFile
+from portfolios.models import Clerk, Month, User
+from tests.cast import PASSWORD, Cast
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def cast() -> Cast:
+    return Cast()
+
+
+def text(response: object) -> str:
+    """What a person reads on a page: without tags, white space as one blank."""
+    content = response.content.decode()  # type: ignore[attr-defined]
+    return " ".join(re.sub(r"<[^>]+>", " ", content).split())
+
+
+# --- Figures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [(0, "0.00"), (5, "0.05"), (-5, "−0.05"), (123_450, "1,234.50"), (-123_456_789, "−1,234,567.89"), (None, "")],
+)
+def test_money_has_two_decimals_and_a_true_minus_sign(amount: int | None, shown: str) -> None:
+    assert money_text(amount) == shown
+
+
+def test_a_loss_is_marked() -> None:
+    assert money(-1) == '<span class="money less">−0.01</span>'
+    assert money(1) == '<span class="money">0.01</span>'
+    assert (count(-1234), signed(12), signed(-12), signed(0)) == ("−1,234", "+12", "−12", "0")
+
+
+# --- The door ----------------------------------------------------------------------------------------------------
+
+
+def test_home_is_where_one_s_work_begins(cast: Cast) -> None:
+    first_pages = {person: cast.client(person).get("/", follow=True).request["PATH_INFO"] for person in cast.PEOPLE[1:]}
+    assert first_pages == {
+        "clerk": "/clerks/2026-02/C1/",
+        "other_clerk": "/clerks/2026-02/C4/",
+        "manager": "/stores/2026-02/S1/",
+        "other_manager": "/stores/2026-02/S2/",
+        "hr": "/months/",
+        "auditor": "/months/",
+    }
+
+
+def log_in(client: Client, password: str) -> object:
+    return client.post("/login/", {"username": "li", "password": password})
+
+
+def test_log_in_and_out() -> None:
+    User.objects.create_user("li", password=PASSWORD)
+    client = Client()
+    assert log_in(client, PASSWORD)["Location"] == "/"  # type: ignore[index]
+    assert client.post("/logout/")["Location"] == "/login/"
+    assert client.get("/")["Location"] == "/login/?next=/"
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "Wait 15 minutes"), ("zh-hans", "请等待15分钟")])
+def test_the_fifth_wrong_password_locks_the_login(language: str, words: str) -> None:
+    User.objects.create_user("li", password=PASSWORD)
+    client = Client(headers={"accept-language": language})
+    assert [log_in(client, f"wrong {n}").status_code for n in range(4)] == [200] * 4  # type: ignore[attr-defined]
+    fifth = log_in(client, "wrong")
+    assert fifth.status_code == 429  # type: ignore[attr-defined]
+    assert words in text(fifth)
+    # The right one comes too late.
+    assert log_in(client, PASSWORD).status_code == 429  # type: ignore[attr-defined]
+
+
+def test_the_language_is_switched_before_login_and_stays_after_it() -> None:
+    User.objects.create_user("li", password=PASSWORD)
+    client = Client(headers={"accept-language": "en"})
+    assert "Log in" in text(client.get("/login/"))
+    switched = client.post("/language/", {"language": "zh-hans", "next": "/login/"}, follow=True)
+    assert '<html lang="zh-Hans">' in switched.content.decode()
+    assert "登录" in text(switched)
+    log_in(client, PASSWORD)
+    assert '<html lang="zh-Hans">' in client.get("/").content.decode()
+
+
+def test_a_language_switch_leads_nowhere_else() -> None:
+    response = Client().post("/language/", {"language": "en", "next": "https://elsewhere.example/"})
+    assert response["Location"] == "/"
+
+
+def test_change_the_password() -> None:
+    User.objects.create_user("li", password=PASSWORD)
+    client = Client(headers={"accept-language": "en"})
+    log_in(client, PASSWORD)
+    form = {"old_password": PASSWORD, "new_password1": "short", "new_password2": "short"}
+    assert "at least 10 characters" in text(client.post("/password/", form))
+    form |= {"new_password1": "another battery staple", "new_password2": "another battery staple"}
+    assert "Your password is changed." in text(client.post("/password/", form, follow=True))
+    assert User.objects.get().check_password("another battery staple")
+
+
+# --- What every page keeps to ------------------------------------------------------------------------------------
+
+
+def test_no_page_holds_script_or_style_of_its_own(cast: Cast) -> None:
+    pages = {
+        "anonymous": ["/login/", "/no/such/page/"],
+        "clerk": ["/clerks/2026-02/C1/", "/clerks/2026-01/C1/", "/clerks/2026-02/C1/tickets/", "/payslips/"],
+        "manager": ["/stores/2026-01/S1/", f"/tickets/{cast.split_ticket.pk}/", "/password/"],
+        "hr": ["/months/", "/months/2026-01/", "/months/2026-02/"],
+    }
+    for person, urls in pages.items():
+        client = cast.client(person)
+        for url in urls:
+            response = client.get(url)
+            page = response.content.decode()
+            policy = response["Content-Security-Policy"]
+            assert "script-src 'self'" in policy
+            assert "unsafe" not in policy
+            assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", page), url
+            assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page)), url
+            assert not re.search(r'(src|href)="(https?:)?//', page), url
+            config = re.search(r"name=\"htmx-config\" content='([^']+)'", page)
+            assert config is not None
+            assert json.loads(config[1]) == {"includeIndicatorStyles": False, "allowEval": False}
+
+
+def test_before_the_first_ticket_every_page_says_what_will_be_there() -> None:
+    first_pages = {
+        "clerk": ("/my-month/", "It begins with the first ticket that is imported."),
+        "hr": ("/months/", "The first month begins with the earliest ticket"),
+    }
+    clerk = Clerk.objects.create(clerk_no="C1", name="李娜", hired_on="2026-01-01")
+    User.objects.create(username="clerk", clerk=clerk)
+    User.objects.create(username="hr", office=User.Office.HR)
+    for name, (url, words) in first_pages.items():
+        client = Client(headers={"accept-language": "en"})
+        client.force_login(User.objects.get(username=name), backend="django.contrib.auth.backends.ModelBackend")
+        assert words in text(client.get(url))
+        for other in ("/tickets/", "/payslips/") if name == "clerk" else ("/stores/", "/payslips/"):
+            assert client.get(other).status_code == 200
+
+
+# --- A clerk -----------------------------------------------------------------------------------------------------
+
+
+def test_a_clerk_s_month_so_far(cast: Cast) -> None:
+    page = text(cast.client("clerk").get("/clerks/2026-02/C1/"))
+    assert "Commission so far (CNY) 9.00" in page
+    assert "Own members, served 1 9.00" in page
+    assert "Base salary 28 days 3,100.00" in page
+    assert "Together as of now 3,109.00" in page
+    assert "Members in the portfolio 1" in page
+    assert "Member of 店员C1, 店员C1 served: 100% to 店员C1." in page
+    assert "PDF" not in page
+
+
+def test_a_closed_month_shows_the_locked_payslip(cast: Cast) -> None:
+    client = cast.client("clerk")
+    page = text(client.get("/clerks/2026-01/C1/"))
+    assert "To be paid, gross (CNY) 3,107.20" in page
+    assert "Own members, served by another 1 4.20" in page
+    assert "Key members" in page
+    first = client.get("/payslips/2026-01/C1.pdf")
+    assert first["Content-Type"] == "application/pdf"
+    assert first.content.startswith(b"%PDF-")
+    assert first.content == client.get("/payslips/2026-01/C1.pdf").content
+    assert bytes(PayslipFile.objects.get(payslip=cast.payslip).pdf) == first.content
+
+
+def test_a_month_of_the_other_language(cast: Cast) -> None:
+    page = text(cast.client("clerk", "zh-hans").get("/clerks/2026-02/C1/"))
+    assert "本月提成（元） 9.00" in page
+    assert "店员C1的会员，店员C1服务：店员C1 100%。" in page
+
+
+def test_the_list_of_tickets_shows_one_s_own_part_of_each(cast: Cast) -> None:
+    entries = cast.client("clerk").get("/clerks/2026-01/C1/tickets/").context["entries"]
+    assert [(entry["name"], entry["row"].own_commission_amount) for entry in entries] == [
+        ("Own member, served", 300),
+        ("Own member, served by another", 420),
+    ]
+    covered = cast.client("manager").get("/clerks/2026-01/C3/tickets/").context["entries"]
+    assert [(entry["name"], entry["row"].own_commission_amount) for entry in covered] == [
+        ("Covered for another clerk", 180)
+    ]
+
+
+def test_a_long_list_of_tickets_has_pages_and_as_many_queries_as_a_short_one(cast: Cast) -> None:
+    client = cast.client("clerk")
+    with CaptureQueriesContext(connection) as short:
+        client.get("/clerks/2026-02/C1/tickets/")
+    for _ticket in range(60):
+        cast.chain.sale("02-04", (cast.chain.li, 100), member=cast.member)
+    with CaptureQueriesContext(connection) as long:
+        page = text(client.get("/clerks/2026-02/C1/tickets/"))
+    assert "Page 1 of 2 Older" in page
+    assert len(long) == len(short)
+
+
+def test_a_ticket_says_who_gets_what_and_why(cast: Cast) -> None:
+    page = text(cast.client("clerk").get(f"/tickets/{cast.split_ticket.pk}/"))
+    assert "Member of 店员C1, 店员C3 served: 70% to 店员C1, 30% to 店员C3." in page
+    assert "Owner · 店员C1 140.00 4.20" in page
+    assert "Server · 店员C3 60.00 1.80" in page
+    assert "Together 200.00 6.00" in page
+    assert "OTC" in page
+
+
+def test_every_kind_of_sale_is_explained(cast: Cast) -> None:
+    chain = cast.chain
+    online = chain.sale("02-05", (None, 1_000), member=cast.member)
+    unowned = chain.sale("02-05", (chain.zhang, 1_000), member=cast.unassigned)
+    walk_in = chain.sale("02-05", (chain.zhang, 1_000))
+    returned = chain.sale("02-06", (chain.zhang, -1_000), returns=walk_in[0])
+    late = chain.sale("01-20", (chain.zhang, 1_000))
+    parts = [part for (part,) in (online, unowned, walk_in, returned, late)]
+    rows = {row.part_id: row for row in with_parties(Attribution.objects.filter(part__in=parts))}
+    assert [explain(rows[part.pk]) for part in parts] == [
+        "Member of 店员C1, no clerk served: 70% to 店员C1, 30% to the store.",
+        "Member without an owner, 店员C3 served: 100% to 店员C3.",
+        "No member, 店员C3 served: 100% to 店员C3.",
+        "Return, shared as the sale was: No member, 店员C3 served: 100% to 店员C3.",
+        "Late, its own month was closed: No member, 店员C3 served: 100% to 店员C3.",
+    ]
+
+
+# --- A store -----------------------------------------------------------------------------------------------------
+
+
+def test_a_store_s_portfolios_begin_with_who_has_no_owner(cast: Cast) -> None:
+    response = cast.client("manager").get("/stores/2026-02/S1/")
+    page = text(response)
+    assert page.index("1 member of this store has no owner.") < page.index("Commission (CNY)")
+    rows = {row.record.clerk.clerk_no: row.record for row in response.context["table"].rows}
+    assert set(rows) == {"C1", "C2", "C3"}
+    assert (rows["C1"].members, rows["C2"].members) == (1, 0)
+    assert rows["C1"].credit == (30_000, 900)
+    assert rows["C1"].movement == PortfolioMonth.objects.get(month=202601, clerk=cast.chain.li)
+    assert "Store 1 " in page
+    assert "300.00 9.00" in page
+
+
+def test_the_table_of_portfolios_is_sorted_as_asked(cast: Cast) -> None:
+    client = cast.client("manager")
+
+    def order(query: str) -> list[str]:
+        table = client.get(f"/stores/2026-01/S1/{query}").context["table"]
+        return [row.record.clerk.clerk_no for row in table.rows]
+
+    # January: 李 7.20, 张 1.80, 王 nothing.
+    assert order("") == ["C1", "C3", "C2"]
+    assert order("?sort=commission_amount") == ["C2", "C3", "C1"]
+    assert order("?sort=-clerk") == ["C3", "C2", "C1"]
+    assert order("?sort=no_such_column") == ["C1", "C3", "C2"]
+
+
+# --- HR's months -------------------------------------------------------------------------------------------------
+
+
+def test_the_months_with_what_they_paid(cast: Cast) -> None:
+    page = text(cast.client("hr").get("/months/"))
+    paid = sum(Payslip.objects.values_list("paid_amount", flat=True))
+    assert paid == 310_000 + 720 + 180 + 150
+    assert "2026-01 2026-01-01 2026-01-31 closed 6 3,110.50" in page
+    assert "2026-02 2026-02-01 2026-02-28 open" in page
+
+
+def test_the_tie_out_of_a_month(cast: Cast) -> None:
+    page = text(cast.client("auditor").get("/months/2026-01/"))
+    assert "agrees to the fen" in page
+    assert "Attributed 350.00 Tickets of the POS 350.00" in page
+    assert "Commission in the ledger, owners and servers 10.50 Commission on the payslips 10.50" in page
+    assert "店1 S1 4 9.00 3,109.00" in page
+    assert "Ask to close" not in text(cast.client("auditor").get("/months/2026-02/"))
+
+
+def test_a_month_is_closed_by_two_people(cast: Cast) -> None:
+    first, second = cast.client("hr"), cast.client("second_hr")
+    assert "Ask to close" in text(first.get("/months/2026-02/"))
+    asked = text(first.post("/months/2026-02/close/ask/", follow=True))
+    assert "You have asked for the close of 2026-02. Another person in HR approves it." in asked
+    assert "Approve and close" not in asked
+
+    refused = text(first.post("/months/2026-02/close/approve/", follow=True))
+    assert "You have asked for the close of 2026-02 yourself: another person must approve it." in refused
+    assert not Month.objects.get(pk=202602).is_closed
+
+    assert "Approve and close" in text(second.get("/months/2026-02/"))
+    closed = text(second.post("/months/2026-02/close/approve/", follow=True))
+    assert "2026-02 is closed: 6 payslips, 3,109.00 to be paid." in closed
+    month = Month.objects.get(pk=202602)
+    assert (month.closed_by, month.close_requested_by) == ("second_hr", cast.users["hr"])
+    # February's page is now one of a closed month, and March has begun.
+    assert "approved by second_hr" in text(first.get("/months/2026-02/"))
+    assert Month.objects.filter(pk=202603, closed_at=None).exists()
+
+
+def test_nobody_approves_what_nobody_asked_for(cast: Cast) -> None:
+    page = text(cast.client("hr").post("/months/2026-02/close/approve/", follow=True))
+    assert "Nobody has asked for the close of 2026-02" in page
+    assert not Month.objects.get(pk=202602).is_closed
+
+
+def test_what_stands_in_the_way_of_a_close(cast: Cast) -> None:
+    cast.chain.unmatched_return("02-10", -500)
+    page = text(cast.client("hr").get("/months/2026-02/"))
+    assert "Return lines wait for the ticket that they return" in page
+    assert "Ask to close" not in page
+    cast.client("hr").post("/months/2026-02/close/ask/")
+    refused = text(cast.client("second_hr").post("/months/2026-02/close/approve/", follow=True))
+    assert "Month 2026-02 cannot be closed." in refused
+    assert not Month.objects.get(pk=202602).is_closed
+
+
+def test_a_month_that_runs_still_warns(cast: Cast) -> None:
+    with time_machine.travel("2026-02-10 12:00:00 +0800"):
+        page = text(cast.client("hr").get("/months/2026-02/"))
+    assert "The month runs until 2026-02-28" in page
+    assert "Ask to close" in page
+
+
+def test_the_files_of_a_closed_month_and_who_took_them(cast: Cast) -> None:
+    begins = {
+        "payroll.csv": b"\xef\xbb\xbfmonth,clerk_no,",
+        "payroll.xlsx": b"PK",
+        "payroll.json": b"[",
+        "attributions.csv": b"store_no,",
+        "movement.csv": b"month,clerk_no,",
+    }
+    client = cast.client("hr")
+    for file, start in begins.items():
+        response = client.get(f"/months/2026-01/exports/{file}")
+        assert response["Content-Disposition"] == f'attachment; filename="2026-01-{file}"'
+        assert b"".join(response).startswith(start)
+        entry = LogEntry.objects.latest("pk")
+        assert (entry.action, entry.actor) == (LogEntry.Action.ACCESS, cast.users["hr"])
+        assert entry.additional_data == {"export": f"2026-01-{file}"}
+
+
+def test_there_is_no_other_file_and_no_other_month(cast: Cast) -> None:
+    client = cast.client("hr")
+    for file in ("payroll.pdf", "attributions.json", "salaries.csv"):
+        assert client.get(f"/months/2026-01/exports/{file}").status_code == 404
+    for url in ("/months/2026-13/", "/months/2026-1/", "/clerks/0000-00/C1/", "/months/2030-01/"):
+        assert client.get(url).status_code == 404
+    assert not LogEntry.objects.exists()
