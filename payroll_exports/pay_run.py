@@ -8,8 +8,9 @@ import base64
 import datetime as dt
 import json
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -211,10 +212,12 @@ def _members_without_owner(month: Month) -> CloseCheck:
 # --- Payslips ----------------------------------------------------------------------------------------------------
 
 
-def verification_code(document: PayslipDocument) -> str:
-    """Sixteen characters that only this installation can make, and only of this document: "K5QX-2MBA-7RNE-ZC4U"."""
-    stored = replace(document, verification_code="").to_dict()
-    canonical = json.dumps(stored, sort_keys=True, separators=(",", ":"))
+def verification_code(document: Mapping[str, Any]) -> str:
+    """Sixteen characters that only this installation can make, and only of this document: "K5QX-2MBA-7RNE-ZC4U".
+
+    `document` is a payslip's as it is stored; the code that it holds already does not count.
+    """
+    canonical = json.dumps({**document, "verification_code": ""}, sort_keys=True, separators=(",", ":"))
     digest = salted_hmac("payroll_exports.payslip", canonical, algorithm="sha256").digest()
     code = base64.b32encode(digest).decode()
     return "-".join(code[start : start + 4] for start in range(0, 16, 4))
@@ -247,15 +250,10 @@ def _lock_payslips(month: Month, books: Iterable[PortfolioMonth]) -> None:
             verification_code="",
             currency=settings.CURRENCY,
         )
-        document = replace(document, verification_code=verification_code(document))
+        stored = document.to_dict()
+        stored["verification_code"] = verification_code(stored)
         payslips.append(
-            Payslip(
-                month=month,
-                clerk=clerk,
-                store=store,
-                paid_amount=document.paid_amount,
-                document=document.to_dict(),
-            )
+            Payslip(month=month, clerk=clerk, store=store, paid_amount=document.paid_amount, document=stored)
         )
     Payslip.objects.bulk_create(payslips, batch_size=_BATCH)
     EarningLine.objects.bulk_create(

@@ -98,7 +98,7 @@ def test_pay_as_csv_is_the_ledger_to_the_fen(paid_chain: SmallChain, tmp_path: P
         ("2026-02", "C3", "店员C3", "S1"),
         ("2026-02", "C4", "店员C4", "S2"),
     }
-    assert "2026-02: 7 lines of 3 clerks, 5123.45 in all" in said
+    assert "pay.csv: lines 7, clerks 3, sum 5123.45" in said
     paid = dict(Payslip.objects.filter(month=202602).values_list("clerk__clerk_no", "paid_amount"))
     assert paid == {"C1": 512_345, "C2": 0, "C3": 0, "C4": 0}
 
@@ -286,7 +286,7 @@ def test_standard_output_holds_the_file_alone(chain: SmallChain, capfdbinary: An
     out, err = capfdbinary.readouterr()
     assert out.startswith(b"\xef\xbb\xbfmonth,clerk_no")
     assert out.count(b"\n") == 2
-    assert b"1 lines of 1 clerks" in err
+    assert b"lines 1, clerks 1, sum 3.00" in err
 
 
 def test_a_full_disk_is_an_error_and_leaves_the_device_alone(chain: SmallChain) -> None:

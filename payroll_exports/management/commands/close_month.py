@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from commission.money import format_amount
@@ -88,4 +89,5 @@ class Command(BaseCommand):
 
 def _closed_before(month: Month) -> str:
     message = _("%(month)s is closed already, since %(at)s by %(who)s; nothing was changed.")
-    return message % {"month": month, "at": f"{month.closed_at:%Y-%m-%d %H:%M}", "who": month.closed_by}
+    closed_at = timezone.localtime(month.closed_at)
+    return message % {"month": month, "at": f"{closed_at:%Y-%m-%d %H:%M}", "who": month.closed_by}

@@ -29,6 +29,6 @@ class Command(BaseCommand):
             totals = export_payroll(month, format=options["format"], path=options["out"], encoding=options["encoding"])
         except (MonthError, ExportRefused, OutputFileError) as error:
             raise CommandError(str(error)) from error
-        done = _("%(month)s: %(rows)d lines of %(clerks)d clerks, %(amount)s in all, written to %(path)s.")
+        done = _("%(month)s is written to %(path)s: lines %(rows)d, clerks %(clerks)d, sum %(amount)s.")
         figures = {"month": month, "rows": totals.rows, "clerks": totals.clerks, "path": options["out"]}
         self.stderr.write(done % (figures | {"amount": format_amount(totals.amount)}), str)
