@@ -101,7 +101,7 @@ def _bar(lines: list[PayLine]) -> Chart | None:
     for line in lines:
         amounts[line.mark] += line.amount
     parts = [Part(kind, label, amounts[kind], money_text(amounts[kind])) for kind, label in labels.items()]
-    return kind_bar(id="pay", title=_("Where the commission came from"), desc=_listed(parts), parts=parts, width=440)
+    return kind_bar(id="pay", title=_("Where the commission came from"), desc=_listed(parts), parts=parts, width=372)
 
 
 def _movement_charts(movement: PortfolioMonth) -> list[Chart]:

@@ -4,14 +4,16 @@
 closed, 赵 (C4) of the second store has a walk-in of 50.00 (1.50) in it. In February 李 sold the member 300.00 (9.00).
 """
 
+from collections.abc import Iterator
+
+from django.db import transaction
 from django.test import Client
+from pytest_django import DjangoDbBlocker
 
 from payroll_exports.models import Payslip, Salary
 from payroll_exports.pay_run import close_month
 from portfolios.models import Clerk, Month, Posting, Store, User
 from tests.small_chain import SmallChain, day
-
-PASSWORD = "correct horse battery"
 
 
 class Cast:
@@ -65,3 +67,10 @@ class Cast:
 
     def month(self, number: int) -> Month:
         return self.chain.month(number)
+
+
+def one_cast(django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
+    """The cast of a whole module: each test takes back what it did, and the module the cast."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield Cast()
+        transaction.set_rollback(True)

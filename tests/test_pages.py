@@ -1,29 +1,30 @@
-"""The pages: the door, a clerk's month, a store's portfolios, HR's months. Figures are those of `tests.cast`."""
+"""The pages: a clerk's month, a store's portfolios, HR's months. Figures are those of `tests.cast`."""
 
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 import time_machine
 from auditlog.models import LogEntry
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoDbBlocker
 
 from commission.explain import explain, with_parties
 from commission.models import Attribution
 from commission.templatetags.money import count, money, money_text, signed
 from kpis.models import PortfolioMonth
 from payroll_exports.models import Payslip, PayslipFile
-from portfolios.models import Clerk, Month, User
-from tests.cast import PASSWORD, Cast
+from portfolios.models import Month
+from tests.cast import Cast, one_cast
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def cast() -> Cast:
-    return Cast()
+@pytest.fixture(scope="module")
+def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
+    yield from one_cast(django_db_blocker)
 
 
 def text(response: object) -> str:
@@ -49,7 +50,7 @@ def test_a_loss_is_marked() -> None:
     assert (count(-1234), signed(12), signed(-12), signed(0)) == ("−1,234", "+12", "−12", "0")
 
 
-# --- The door ----------------------------------------------------------------------------------------------------
+# --- What every page keeps to ------------------------------------------------------------------------------------
 
 
 def test_home_is_where_one_s_work_begins(cast: Cast) -> None:
@@ -62,60 +63,6 @@ def test_home_is_where_one_s_work_begins(cast: Cast) -> None:
         "hr": "/months/",
         "auditor": "/months/",
     }
-
-
-def log_in(client: Client, password: str) -> object:
-    return client.post("/login/", {"username": "li", "password": password})
-
-
-def test_log_in_and_out() -> None:
-    User.objects.create_user("li", password=PASSWORD)
-    client = Client()
-    assert log_in(client, PASSWORD)["Location"] == "/"  # type: ignore[index]
-    assert client.post("/logout/")["Location"] == "/login/"
-    assert client.get("/")["Location"] == "/login/?next=/"
-
-
-@pytest.mark.parametrize(("language", "words"), [("en", "Wait 15 minutes"), ("zh-hans", "请等待15分钟")])
-def test_the_fifth_wrong_password_locks_the_login(language: str, words: str) -> None:
-    User.objects.create_user("li", password=PASSWORD)
-    client = Client(headers={"accept-language": language})
-    assert [log_in(client, f"wrong {n}").status_code for n in range(4)] == [200] * 4  # type: ignore[attr-defined]
-    fifth = log_in(client, "wrong")
-    assert fifth.status_code == 429  # type: ignore[attr-defined]
-    assert words in text(fifth)
-    # The right one comes too late.
-    assert log_in(client, PASSWORD).status_code == 429  # type: ignore[attr-defined]
-
-
-def test_the_language_is_switched_before_login_and_stays_after_it() -> None:
-    User.objects.create_user("li", password=PASSWORD)
-    client = Client(headers={"accept-language": "en"})
-    assert "Log in" in text(client.get("/login/"))
-    switched = client.post("/language/", {"language": "zh-hans", "next": "/login/"}, follow=True)
-    assert '<html lang="zh-Hans">' in switched.content.decode()
-    assert "登录" in text(switched)
-    log_in(client, PASSWORD)
-    assert '<html lang="zh-Hans">' in client.get("/").content.decode()
-
-
-def test_a_language_switch_leads_nowhere_else() -> None:
-    response = Client().post("/language/", {"language": "en", "next": "https://elsewhere.example/"})
-    assert response["Location"] == "/"
-
-
-def test_change_the_password() -> None:
-    User.objects.create_user("li", password=PASSWORD)
-    client = Client(headers={"accept-language": "en"})
-    log_in(client, PASSWORD)
-    form = {"old_password": PASSWORD, "new_password1": "short", "new_password2": "short"}
-    assert "at least 10 characters" in text(client.post("/password/", form))
-    form |= {"new_password1": "another battery staple", "new_password2": "another battery staple"}
-    assert "Your password is changed." in text(client.post("/password/", form, follow=True))
-    assert User.objects.get().check_password("another battery staple")
-
-
-# --- What every page keeps to ------------------------------------------------------------------------------------
 
 
 def test_no_page_holds_script_or_style_of_its_own(cast: Cast) -> None:
@@ -139,22 +86,6 @@ def test_no_page_holds_script_or_style_of_its_own(cast: Cast) -> None:
             config = re.search(r"name=\"htmx-config\" content='([^']+)'", page)
             assert config is not None
             assert json.loads(config[1]) == {"includeIndicatorStyles": False, "allowEval": False}
-
-
-def test_before_the_first_ticket_every_page_says_what_will_be_there() -> None:
-    first_pages = {
-        "clerk": ("/my-month/", "It begins with the first ticket that is imported."),
-        "hr": ("/months/", "The first month begins with the earliest ticket"),
-    }
-    clerk = Clerk.objects.create(clerk_no="C1", name="李娜", hired_on="2026-01-01")
-    User.objects.create(username="clerk", clerk=clerk)
-    User.objects.create(username="hr", office=User.Office.HR)
-    for name, (url, words) in first_pages.items():
-        client = Client(headers={"accept-language": "en"})
-        client.force_login(User.objects.get(username=name), backend="django.contrib.auth.backends.ModelBackend")
-        assert words in text(client.get(url))
-        for other in ("/tickets/", "/payslips/") if name == "clerk" else ("/stores/", "/payslips/"):
-            assert client.get(other).status_code == 200
 
 
 # --- A clerk -----------------------------------------------------------------------------------------------------
@@ -206,8 +137,7 @@ def test_a_long_list_of_tickets_has_pages_and_as_many_queries_as_a_short_one(cas
     client = cast.client("clerk")
     with CaptureQueriesContext(connection) as short:
         client.get("/clerks/2026-02/C1/tickets/")
-    for _ticket in range(60):
-        cast.chain.sale("02-04", (cast.chain.li, 100), member=cast.member)
+    cast.chain.sale("02-04", *[(cast.chain.li, 100)] * 60, member=cast.member)
     with CaptureQueriesContext(connection) as long:
         page = text(client.get("/clerks/2026-02/C1/tickets/"))
     assert "Page 1 of 2 Older" in page

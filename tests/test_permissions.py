@@ -1,14 +1,16 @@
 """What each of a fixed cast of people gets at every address. An address that is not listed here fails the tests."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from pytest_django import DjangoDbBlocker
 
 from portfolios.models import Month, User
-from tests.cast import Cast
+from tests.cast import Cast, one_cast
 
 pytestmark = pytest.mark.django_db
 
@@ -58,9 +60,9 @@ ROUTES = [
 ]
 
 
-@pytest.fixture
-def cast() -> Cast:
-    return Cast()
+@pytest.fixture(scope="module")
+def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
+    yield from one_cast(django_db_blocker)
 
 
 def names(patterns: list[URLPattern | URLResolver]) -> set[str]:
