@@ -15,7 +15,6 @@ from django.db import transaction
 from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from import_export.results import Result
 
 from commission.models import Category, Plan
 from commission.rebinding import correct_since, hold_ledger
@@ -99,7 +98,6 @@ class _File:
     dataset: tablib.Dataset
     row_numbers: list[int]
     readable: bool
-    result: Result | None = None
 
 
 def roster_files(directory: Path) -> list[Path]:
@@ -167,8 +165,8 @@ class _Import:
         self.recorded_by = recorded_by
         self.progress = progress
         self.files: dict[str, _File] = {}
-        # Numbers of refused files, by the table that they would be in.
-        self.refused: dict[type[Model], frozenset[str]] = {}
+        # The numbers of refused files by the table that they would be in; None where rows could not even be read.
+        self.refused: dict[type[Model], frozenset[str] | None] = {}
         # Made when the first binding changes: an import that changes none leaves no batch behind.
         self.batch = cache(lambda: BindingBatch.objects.create(source=source, recorded_by=recorded_by))
 
@@ -177,18 +175,16 @@ class _Import:
         for path in paths:
             file = self._read(path)
             self.files[path.name] = file
-            self._import(file)
-            if file.result is not None:
-                totals = file.result.totals
-                report.files.append(FileReport(path.name, totals["new"], totals["update"], totals["skip"]))
-                report.notices += file.resource.notices
-                if not file.row_numbers:
-                    report.notices.append(_("%(file)s has a header and no rows.") % {"file": path.name})
+            report.files.append(self._import(file))
+            if not file.row_numbers:
+                file.resource.notices.append(_("%(file)s has a header and no rows.") % {"file": path.name})
         self._check_plans()
         self.problems.refuse_if_any()
         if members := self.files.get(MemberResource.file_name):
             assert isinstance(members.resource, MemberResource)
-            report.bound += members.resource.enrol()
+            report.bound = members.resource.enrol()
+        for file in self.files.values():
+            report.notices += file.resource.notices
         report.corrections = self._correct()
         return report
 
@@ -212,7 +208,7 @@ class _Import:
         dataset = tablib.Dataset(*rows, headers=headers)
         return _File(resource, dataset, row_numbers, readable=not problems.count)
 
-    def _import(self, file: _File) -> None:
+    def _import(self, file: _File) -> FileReport:
         resource, dataset = file.resource, file.dataset
         total = len(file.row_numbers)
 
@@ -220,7 +216,7 @@ class _Import:
             if self.progress and (done % 500 == 0 or done == total):
                 self.progress(resource.file_name, done, total)
 
-        file.result = result = resource.import_data(
+        result = resource.import_data(
             dataset,
             use_transactions=False,
             row_numbers=file.row_numbers,
@@ -247,11 +243,13 @@ class _Import:
                     )
         if (result.invalid_rows or not file.readable) and resource._meta.model in _NUMBERED:
             place = columns[resource.key[0]]
-            self.refused[resource._meta.model] = frozenset(cells[place] for cells in dataset)
+            numbers = frozenset(cells[place] for cells in dataset)
+            self.refused[resource._meta.model] = numbers if file.readable else None
         result.rows.clear()
         if "plan_no" not in resource.key:
             # What a chain's members and bindings take up is not needed twice.
             dataset.wipe()
+        return FileReport(resource.file_name, result.totals["new"], result.totals["update"], result.totals["skip"])
 
     def _check_plans(self) -> None:
         """Refuses plans that the files, taken together, leave incomplete."""

@@ -1,4 +1,4 @@
-"""Every change of who owns whom: enrol, assign, end, hand over; one BindingBatch for all that an action did.
+"""Every change of who owns whom: enrolments, assign, end, hand_over; one BindingBatch for all that an action did.
 
 A binding is ended or voided, never edited or deleted: 李娜's [2026-03-01, open) becomes [2026-03-01, 2026-06-01) when
 王伟 takes over from 2026-06-01, and is voided when he takes over from 2026-03-01, which leaves it no day. Members and
@@ -14,7 +14,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
 from portfolios.models import OPEN_END, Binding, BindingBatch, Clerk, Member
-from portfolios.months import require_open
+from portfolios.months import first_open_day, require_open
 
 # Numbers in one statement: well under the variables that either database allows.
 _CHUNK = 10_000
@@ -99,29 +99,33 @@ def _bindings(members: Collection[int], *, after: dt.date) -> dict[int, list[Bin
     return found
 
 
-def enrol(members: Iterable[Member], *, batch: BindingBatch) -> BindingChanges:
-    """Binds each member to the clerk who enrolled it, from the day it counts; one with a binding is passed over."""
+def enrolments(members: Iterable[Member]) -> BindingPlan:
+    """Each member's binding to the clerk who enrolled it: from the day it counts, or the first open day if later.
+
+    A member with a binding, or whose card is closed by then, is passed over.
+    """
+    first = first_open_day()
     enrolled = [
-        (member, member.enrolled_by_id)
+        (member, member.enrolled_by_id, max(member.counted_from, first or member.counted_from))
         for member in members
-        if member.enrolled_by_id is not None and member.counted_from < member.counted_to
+        if member.enrolled_by_id is not None
     ]
     bound: set[int] = set()
-    for chunk in _chunks([member.pk for member, _clerk in enrolled]):
+    for chunk in _chunks([member.pk for member, _clerk, _start in enrolled]):
         bound.update(Binding.objects.valid().filter(member__in=chunk).values_list("member", flat=True))
     return BindingPlan(
         make=[
             Binding(
                 member=member,
                 clerk_id=clerk,
-                valid_from=member.counted_from,
+                valid_from=start,
                 valid_to=member.counted_to,
                 reason=Binding.Reason.ENROLMENT,
             )
-            for member, clerk in enrolled
-            if member.pk not in bound
+            for member, clerk, start in enrolled
+            if member.pk not in bound and start < member.counted_to
         ]
-    ).carry_out(batch)
+    )
 
 
 def assign(

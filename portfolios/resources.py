@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
-from portfolios.bindings import BindingPlan, end_with_cards, enrol
+from portfolios.bindings import BindingPlan, end_with_cards, enrolments
 from portfolios.models import OPEN_END, Binding, Clerk, Member, Posting, Store
 from portfolios.roster_files import (
     ChoiceCell,
@@ -211,20 +211,18 @@ class MemberResource(RosterResource):
 
     def enrol(self) -> int:
         """Binds the file's members that have no binding to those who enrolled them; to be called after bindings.csv."""
-        waiting = [
-            instance
-            for key in self.seen
-            if (instance := self.stored.get(key)) is not None and instance.enrolled_by_id is not None
-        ]
-        waiting += [row.instance for row in self.rows if row.is_new and row.instance.enrolled_by_id]
-        bound = set(Binding.objects.valid().values_list("member", flat=True))
-        unbound = [member for member in waiting if member.pk not in bound and member.counted_from < member.counted_to]
-        if not unbound:
+        stored = [instance for key in self.seen if (instance := self.stored.get(key)) is not None]
+        plan = enrolments([*stored, *(row.instance for row in self.rows if row.is_new)])
+        if not plan.make:
             return 0
+        if late := sum(binding.valid_from > binding.member.counted_from for binding in plan.make):
+            self.notices.append(
+                _("%(count)d cards known before were enrolled in a closed month: they are bound from %(day)s.")
+                % {"count": late, "day": self.first_open_day}
+            )
         assert self.batch is not None
-        changes = enrol(unbound, batch=self.batch())
-        self.note_change(changes.since)
-        return changes.made
+        self.note_change(plan.carry_out(self.batch()).since)
+        return len(plan.make)
 
 
 class BindingResource(DatedResource):

@@ -220,11 +220,12 @@ class ReferenceCell(NumberCell):
         self.model = model
         self.number = number
         self.known: dict[str, int] = {}
-        # The numbers that stand in a refused file: they would be known if it were right.
-        self.refused: frozenset[str] = frozenset()
+        # The numbers that stand in a refused file, and would be known if it were right; None where it can't be read.
+        self.refused: frozenset[str] | None = frozenset()
 
     def prepare(self) -> None:
         self.known = dict(self.model._default_manager.values_list(self.number, "pk"))
+        self.bare = {bare_number(number): number for number in self.known if is_digits(number)}
 
     def empty(self) -> None:  # type: ignore[override]
         return None
@@ -234,9 +235,10 @@ class ReferenceCell(NumberCell):
         if key is not None:
             return key
         text = super().parse(text)
-        if text in self.refused:
+        if self.refused is None or text in self.refused:
             raise Refused
-        if meant := _with_zeros(text, self.known):
+        meant = self.bare.get(bare_number(text), "") if is_digits(text) else ""
+        if len(meant) > len(text):
             raise lost_zeros(meant)
         what = self.model._meta.verbose_name
         raise RowProblem(
@@ -248,11 +250,13 @@ class ReferenceCell(NumberCell):
         return getattr(value, self.number) if value else ""
 
 
-def _with_zeros(text: str, known: Iterable[str]) -> str | None:
-    """The known number that `text` would be with its leading zeros."""
-    if not (text.isascii() and text.isdigit()):
-        return None
-    return next((n for n in known if len(n) > len(text) and n.isdigit() and n.lstrip("0") == text.lstrip("0")), None)
+def is_digits(number: str) -> bool:
+    return number.isascii() and number.isdigit()
+
+
+def bare_number(number: str) -> str:
+    """A number of digits as a spreadsheet leaves it: without its leading zeros."""
+    return number.lstrip("0")
 
 
 def lost_zeros(meant: str) -> RowProblem:
@@ -322,13 +326,17 @@ class RosterResource(resources.ModelResource):
         dataset: Any,
         *,
         row_numbers: list[int] | None = None,
-        refused: Mapping[type[Model], frozenset[str]] | None = None,
+        refused: Mapping[type[Model], frozenset[str] | None] | None = None,
         batch: Callable[[], BindingBatch] | None = None,
         show: Callable[[int], None] | None = None,
         **kwargs: Any,
     ) -> None:
-        """`row_numbers` are the rows' places in the file, `refused` the numbers that earlier, refused files hold, and
-        `batch` makes (once) the batch that changes of bindings belong to; `show` is told how many rows are done."""
+        """Gets ready for the rows of a dataset.
+
+        `row_numbers` are their places in the file, `refused` the numbers of earlier files that were refused (None:
+        unreadable), `batch` makes (once) the batch that changes of bindings belong to, and `show` is told how many rows
+        are done.
+        """
         self.dataset = dataset
         self.row_numbers = row_numbers or list(range(2, len(dataset) + 2))
         self.batch = batch
@@ -428,12 +436,12 @@ class RosterResource(resources.ModelResource):
         longest: dict[str, str] = {}
         for key in (*self.stored, *self.seen):
             number = key[0]  # type: ignore[index]
-            if number.isascii() and number.isdigit():
-                bare = number.lstrip("0")
+            if is_digits(number):
+                bare = bare_number(number)
                 longest[bare] = max(longest.get(bare, ""), number, key=len)
         for row in self.rows:
             number = row.key[0]  # type: ignore[index]
-            meant = longest.get(number.lstrip("0"), number)
+            meant = longest.get(bare_number(number), number)
             if row.is_new and meant != number:
                 self.refuse(row, self.key[0], lost_zeros(meant))
 

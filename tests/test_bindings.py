@@ -7,7 +7,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portfolios.bindings import BindingError, assign, end, end_with_cards, enrol, hand_over
+from portfolios.bindings import BindingError, assign, end, end_with_cards, enrolments, hand_over
 from portfolios.models import OPEN_END, Binding, BindingBatch, Member, Month
 from portfolios.months import MonthError
 from tests.small_chain import SmallChain, day
@@ -123,8 +123,8 @@ def test_enrolment_binds_once(chain: SmallChain, batch: BindingBatch) -> None:
     member = chain.member("M1", None, "03-01")
     member.enrolled_by = chain.li
     bound = chain.member("M2", chain.wang, "03-01")
-    assert enrol([member, bound], batch=batch).made == 1
-    assert enrol([member, bound], batch=batch).made == 0
+    assert enrolments([member, bound]).carry_out(batch).made == 1
+    assert enrolments([member, bound]).carry_out(batch).made == 0
     assert history(member) == [("C1", "2026-03-01", "", False)]
     assert history(bound) == [("C2", "2026-03-01", "", False)]
 
