@@ -38,7 +38,7 @@ def attribution_rows(month: Month) -> Iterator[list[str]]:
             _by_bytes("store__store_no"),
             "business_date",
             _by_bytes("part__sale__ticket_no"),
-            "booking",
+            "booking_id",
             "part__number",
             "pk",
         )

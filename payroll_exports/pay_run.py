@@ -150,11 +150,12 @@ def _earlier_months(month: Month) -> CloseCheck:
 
 def _unmatched_returns(month: Month) -> CloseCheck:
     waiting = SaleLine.objects.filter(part__isnull=True, sale__business_date__lte=month.ends_on)
-    first = waiting.select_related("sale__store").order_by("sale__business_date", "sale", "line_no")[:_EXAMPLES]
+    count = waiting.count()
+    first = waiting.select_related("sale__store").order_by("sale_id", "line_no")[:_EXAMPLES] if count else []
     return CloseCheck(
         "unmatched_return",
         True,
-        waiting.count(),
+        count,
         _("Return lines wait for the ticket that they return: import it, or settle them."),
         [
             _("store %(store)s, %(date)s, ticket %(ticket)s, line %(line)d")
@@ -173,12 +174,13 @@ def _unattributed_parts(month: Month) -> CloseCheck:
     missing = SalePart.objects.filter(
         ~Exists(Attribution.objects.filter(part=OuterRef("pk"))), business_date__lte=month.ends_on
     )
-    first = missing.select_related("sale__store").order_by("business_date", "pk")[:_EXAMPLES]
+    count = missing.count()
+    first = missing.select_related("sale__store").order_by("business_date", "pk")[:_EXAMPLES] if count else []
     return CloseCheck(
         "unattributed_ticket",
         True,
-        missing.count(),
-        _("Tickets are not attributed to anyone yet: import their file again."),
+        count,
+        _("Tickets are stored but not attributed, which no import leaves: find out what else writes to the database."),
         [
             _("store %(store)s, %(date)s, ticket %(ticket)s")
             % {"store": part.sale.store.store_no, "date": part.business_date, "ticket": part.sale.ticket_no}
@@ -446,18 +448,25 @@ def request_close(month: Month, *, by: User) -> Month:
     return month
 
 
-def approve_close(month: Month, *, by: User, progress: Callable[[str], None] | None = None) -> CloseReport:
-    """Closes a month that somebody else has asked to close.
-
-    Raises CloseRefused where nobody has asked, where it was the same person, and as `close_month` does.
-    """
+def check_approval(month: Month, *, by: User) -> None:
+    """Raises CloseRefused where `by` may not approve the close: nobody has asked for it, or it was `by`."""
     month = Month.objects.get(pk=month.pk)
-    if not month.is_closed and month.close_requested_by_id is None:
+    if month.is_closed:
+        return
+    if month.close_requested_by_id is None:
         raise CloseRefused(
             _("Nobody has asked for the close of %(month)s: one person asks, another approves.") % {"month": month}
         )
-    if not month.is_closed and month.close_requested_by_id == by.pk:
+    if month.close_requested_by_id == by.pk:
         raise CloseRefused(
             _("You have asked for the close of %(month)s yourself: another person must approve it.") % {"month": month}
         )
+
+
+def approve_close(month: Month, *, by: User, progress: Callable[[str], None] | None = None) -> CloseReport:
+    """Closes a month that somebody else has asked to close.
+
+    Raises CloseRefused as `check_approval` and `close_month` do.
+    """
+    check_approval(month, by=by)
     return close_month(month, approved_by=by.get_username(), progress=progress)

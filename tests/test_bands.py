@@ -79,5 +79,5 @@ def test_the_stores_own_plan_wins_even_where_it_has_no_bands() -> None:
     assert plan_of_store(plans, second.pk, dt.date(2026, 10, 19)) == own
     assert plan_of_store(plans, second.pk, dt.date(2026, 10, 31)) == own
     assert plan_of_store(plans, first.pk, dt.date(2026, 10, 20)) is None
-    assert accelerator(50_000, plan_of_store(plans, first.pk, dt.date(2026, 10, 1)).bands.all()) == 500
+    assert accelerator(50_000, chain.bands.all()) == 500
     assert accelerator(50_000, own.bands.all()) == 0

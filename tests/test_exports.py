@@ -50,6 +50,10 @@ def read_csv(path: Path, encoding: str = "utf-8") -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def values_of(sheet: Any) -> list[Any]:
+    return list(sheet.iter_rows(values_only=True))
+
+
 def fen(text: str) -> int:
     return int(Decimal(text) * 100)
 
@@ -120,9 +124,8 @@ def test_pay_as_xlsx_holds_numbers_and_texts(paid_chain: SmallChain, tmp_path: P
     path = tmp_path / "pay.xlsx"
     export("export_payroll", "2026-03", "--format", "xlsx", out=path)
 
-    book = openpyxl.load_workbook(path)
-    sheet = book["2026-03"]
-    head, *rows = sheet.iter_rows(values_only=True)
+    sheet = openpyxl.load_workbook(path)["2026-03"]
+    head, *rows = values_of(sheet)
     assert list(head) == PAYROLL
     assert sheet.freeze_panes == "A2"
     assert rows[0][:2] == ("2026-03", "0001")
@@ -175,7 +178,7 @@ def test_a_name_that_would_be_a_formula_is_shown_as_it_is(chain: SmallChain, tmp
 
     (pay,) = read_csv(tmp_path / "pay.csv", "utf-8-sig")
     assert (pay["clerk_no"], pay["clerk_name"], pay["store_no"]) == ("'-7", "'=1+1", "'@S")
-    _head, cells = openpyxl.load_workbook(tmp_path / "pay.xlsx").active.iter_rows(values_only=True)
+    _head, cells = values_of(openpyxl.load_workbook(tmp_path / "pay.xlsx")["2026-01"])
     assert cells[1:4] == ("'-7", "'=1+1", "'@S")
     assert json.loads((tmp_path / "pay.json").read_text())[0]["clerk_name"] == "=1+1"
     (row,) = read_csv(tmp_path / "rows.csv")

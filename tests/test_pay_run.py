@@ -22,7 +22,7 @@ def chain() -> SmallChain:
 
 
 def lines_of(month: Month, clerk: Clerk) -> list[tuple[str, int, int]]:
-    return [tuple(line) for line in earnings(month)[clerk.pk]]
+    return [(line.line_code, line.quantity, line.amount) for line in earnings(month)[clerk.pk]]
 
 
 def close(month: Month) -> None:

@@ -13,6 +13,7 @@ from payroll_exports import payslip_files
 from payroll_exports.models import Payslip, PayslipFile
 from payroll_exports.pay_run import close_month
 from payroll_exports.payslip_files import make_payslip_files, payslip_pdf, write_payslips
+from payroll_exports.payslip_pdf import PayslipDocument, render_payslip
 from portfolios.models import Clerk, Month, Store
 from portfolios.output_files import OutputFileError
 from tests.small_chain import SmallChain
@@ -47,11 +48,10 @@ def test_bytes_and_language_are_fixed_when_a_file_is_first_made(chain: SmallChai
 def test_of_two_that_make_it_at_once_the_first_is_kept(chain: SmallChain, monkeypatch: pytest.MonkeyPatch) -> None:
     close(chain.month(202601))
     payslip = Payslip.objects.get(clerk=chain.li)
-    render = payslip_files.render_payslip
 
     def slowly(document: object) -> bytes:
         # While this one is laid out, another process has made and kept the same payslip's file.
-        monkeypatch.setattr(payslip_files, "render_payslip", render)
+        monkeypatch.setattr(payslip_files, "render_payslip", render_payslip)
         payslip_pdf(payslip)
         return b"later"
 
@@ -83,11 +83,8 @@ def test_what_was_interrupted_goes_on_where_it_stopped(chain: SmallChain) -> Non
 
     assert kept.items() <= dict(PayslipFile.objects.values_list("payslip", "sha256")).items()
     for payslip in Payslip.objects.select_related("file"):
-        assert payslip.file.sha256 == hashlib.sha256(payslip_files.render_payslip(document_of(payslip))).hexdigest()
-
-
-def document_of(payslip: Payslip) -> payslip_files.PayslipDocument:
-    return payslip_files.PayslipDocument.from_dict(payslip.document)
+        again = render_payslip(PayslipDocument.from_dict(payslip.document))
+        assert payslip.file.sha256 == hashlib.sha256(again).hexdigest()
 
 
 def test_files_are_written_by_month_and_store_with_a_manifest(chain: SmallChain, tmp_path: Path) -> None:
