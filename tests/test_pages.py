@@ -16,8 +16,9 @@ from commission.models import Attribution
 from commission.templatetags.money import count, money, money_text, signed
 from kpis.models import PortfolioMonth
 from payroll_exports.models import Payslip, PayslipFile
-from portfolios.models import Month
+from portfolios.models import Month, Posting
 from tests.cast import Cast, one_cast
+from tests.small_chain import day
 
 pytestmark = pytest.mark.django_db
 
@@ -185,6 +186,22 @@ def test_a_store_s_portfolios_begin_with_who_has_no_owner(cast: Cast) -> None:
     assert rows["C1"].movement == PortfolioMonth.objects.get(month=202601, clerk=cast.chain.li)
     assert "Store 1 " in page
     assert "300.00 9.00" in page
+
+
+def test_who_leaves_or_moves_in_a_month_stays_in_its_table(cast: Cast) -> None:
+    chain = cast.chain
+    chain.wang.left_on = day("02-10")
+    chain.wang.save()
+    chain.zhang.postings.update(valid_to=day("02-11"))
+    Posting.objects.create(clerk=chain.zhang, store=chain.second, role="clerk", valid_from=day("02-11"))
+
+    def clerks(url: str) -> list[str]:
+        table = cast.client("hr").get(f"{url}?sort=clerk").context["table"]
+        return [row.record.clerk.clerk_no for row in table.rows]
+
+    assert clerks("/stores/2026-02/S1/") == ["C1", "C2"]
+    assert clerks("/stores/2026-02/S2/") == ["C3", "C4"]
+    assert clerks("/stores/2026-01/S1/") == ["C1", "C2", "C3"]
 
 
 def test_the_table_of_portfolios_is_sorted_as_asked(cast: Cast) -> None:
