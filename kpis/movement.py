@@ -9,7 +9,7 @@ keeps the book until it is handed over.
 import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, models
@@ -19,15 +19,17 @@ from django.db.models import (
     F,
     FilteredRelation,
     Max,
+    OuterRef,
     Q,
+    Subquery,
     Sum,
-    Window,
+    Value,
 )
-from django.db.models.functions import Cast, RowNumber
+from django.db.models.functions import Cast
 
 from kpis.activity import PURCHASE, member_activity
 from kpis.models import PortfolioMonth
-from kpis.tiers import tiered, year_before
+from kpis.tiers import TIER, bounds_of, ranked_within, year_before
 from portfolios.models import Binding, Clerk, Member, Month, Posting, Store
 from portfolios.months import next_number
 
@@ -113,60 +115,53 @@ def _bound_on(day: dt.date) -> FilteredRelation:
 
 
 def _owners(month: Month) -> models.QuerySet:
-    """Every member that counts on some day of the month or closes in it, with the owners at opening and closing."""
-    at_opening, at_closing = Q(counted_from__lt=month.starts_on), Q(counted_to__gt=month.ends_on)
-    return (
-        Member.objects.order_by()
-        .filter(counted_from__lte=month.ends_on, counted_to__gte=month.starts_on)
-        .annotate(opening=_bound_on(month.starts_on - dt.timedelta(days=1)), closing=_bound_on(month.ends_on))
-        .annotate(
-            at_opening=ExpressionWrapper(at_opening, output_field=BooleanField()),
-            at_closing=ExpressionWrapper(at_closing, output_field=BooleanField()),
-            opening_clerk=F("opening__clerk"),
-            closing_clerk=F("closing__clerk"),
-        )
-        .values("id", "store_id", "at_opening", "at_closing", "opening_clerk", "closing_clerk")
+    """Every member that counts on some day of the month or closes in it: the first owner, and the owner at closing."""
+    enrolled_for = (
+        Binding.objects.valid()
+        .filter(member=OuterRef("pk"), valid_from__lte=month.ends_on, valid_to__gt=OuterRef("counted_from"))
+        .order_by("valid_from")
+        .values("clerk")[:1]
     )
-
-
-def _enrolments(month: Month) -> models.QuerySet:
-    """The members that are enrolled in the month, each with the clerk whom it is first bound to in it."""
-    bound = Binding.objects.valid().filter(
-        member__counted_from__range=(month.starts_on, month.ends_on),
-        valid_from__lte=month.ends_on,
-        valid_to__gt=F("member__counted_from"),
+    members = Member.objects.order_by().annotate(
+        at_closing=ExpressionWrapper(Q(counted_to__gt=month.ends_on), output_field=BooleanField()),
+        closing=_bound_on(month.ends_on),
+        last_clerk=F("closing__clerk"),
     )
-    place = Window(RowNumber(), partition_by="member", order_by="valid_from")
-    return bound.order_by().annotate(place=place).filter(place=1).values("member_id", "clerk_id")
+    there = members.filter(counted_from__lt=month.starts_on, counted_to__gte=month.starts_on).annotate(
+        opening=_bound_on(month.starts_on - dt.timedelta(days=1)),
+        first_clerk=F("opening__clerk"),
+        at_opening=Value(True),
+    )
+    enrolled = members.filter(counted_from__range=(month.starts_on, month.ends_on)).annotate(
+        first_clerk=Subquery(enrolled_for), at_opening=Value(False)
+    )
+    columns = ("id", "store_id", "at_opening", "at_closing", "first_clerk", "last_clerk")
+    return there.values(*columns).union(enrolled.values(*columns), all=True)
 
 
 def transitions(month: Month) -> list[Transition]:
     """The members of the month by what became of them: one pass over bindings and ledger, counted in the database."""
-    parts = {"customer": _customers(month), "owned": _owners(month), "enrolment": _enrolments(month)}
-    statements: list[str] = []
-    params: list[Any] = []
-    for name, rows in parts.items():
-        statement, values = rows.query.sql_with_params()
-        statements.append(f"{name} AS ({statement})")
-        params += values
+    customers, customer_params = _customers(month).query.sql_with_params()
+    owners, owner_params = _owners(month).query.sql_with_params()
     # A window of one day is that day alone.
     window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
     statement = f"""
-        WITH {", ".join(statements)},
-        moved AS (
-            SELECT id, store_id, at_opening, at_closing,
-                CASE WHEN at_opening THEN opening_clerk ELSE enrolment.clerk_id END AS first_clerk,
-                CASE WHEN at_closing THEN closing_clerk END AS last_clerk
-            FROM owned LEFT JOIN enrolment ON enrolment.member_id = owned.id
-        ),
+        WITH customer AS ({customers}),
+        bounds AS ({bounds_of("customer")}),
+        owned AS ({owners}),
         state AS (
-            SELECT first_clerk, last_clerk, at_opening, at_closing,
-                CASE WHEN first_clerk IS NULL OR last_clerk IS NULL THEN store_id END AS store,
+            SELECT first_clerk,
+                CASE WHEN at_closing THEN last_clerk END AS last_clerk,
+                CASE WHEN first_clerk IS NULL OR last_clerk IS NULL OR NOT at_closing THEN store_id END AS store,
+                at_opening,
+                at_closing,
                 at_opening AND COALESCE(bought_before >= %s, FALSE) AS active_opening,
                 at_closing AND COALESCE(bought >= %s, FALSE) AS active_closing,
                 bought_before IS NOT NULL AS bought_before,
-                tier
-            FROM moved LEFT JOIN ({tiered("customer")}) AS tiered ON tiered.member_id = moved.id
+                {TIER} AS tier
+            FROM owned
+            LEFT JOIN customer ON customer.member_id = owned.id
+            LEFT JOIN bounds ON bounds.scope = {ranked_within()}
         )
         SELECT first_clerk, last_clerk, store, at_opening, at_closing, active_opening, active_closing, bought_before,
             COUNT(*), COUNT(CASE WHEN tier = 'A' THEN 1 END), COUNT(CASE WHEN tier = 'B' THEN 1 END)
@@ -175,7 +170,7 @@ def transitions(month: Month) -> list[Transition]:
     """
     active_since = [month.starts_on - dt.timedelta(days=1) - window, month.ends_on - window]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*params, *active_since])
+        cursor.execute(statement, [*customer_params, *owner_params, *active_since])
         return [Transition(*row) for row in cursor.fetchall()]
 
 

@@ -74,24 +74,31 @@ def member_tiers(on: dt.date, *, store: Store) -> dict[int, str]:
     return tiers_of(member_spend(on, store=store if ranked_in_store() else None))
 
 
-def tiered(customers: str) -> str:
-    """SQL for the rows of the relation `customers` (member_id, spend, ...) with their `tier`, for any number of them.
+# SQL for the tier of a row with its spend and the bounds of its scope.
+TIER = "CASE WHEN spend >= a_bound THEN 'A' WHEN spend >= b_bound THEN 'B' ELSE 'C' END"
 
-    It says the same as `tiers_of`: a member spent at least as much as the one in place k if and only if fewer than k
-    members spent more, and fewer than ceil(p n) is less than p n. Those who spent nothing come last, unranked.
+
+def ranked_within() -> str:
+    """SQL for the scope that a member is ranked in: the column of its home store, or the one scope of the chain."""
+    return "store_id" if ranked_in_store() else "0"
+
+
+def bounds_of(customers: str) -> str:
+    """SQL for `tier_bounds` over a relation (member_id, spend) of any size: a row (scope, a_bound, b_bound) per scope.
+
+    Places k <= ceil(p n) are those with k - 1 < p n: so it stays with integers.
     """
-    scope = "PARTITION BY store_id" if ranked_in_store() else ""
-    home = f"JOIN portfolios_member ON portfolios_member.id = {customers}.member_id" if scope else ""
+    scope = ranked_within()
+    home = f"JOIN portfolios_member ON portfolios_member.id = {customers}.member_id" if ranked_in_store() else ""
     return f"""
-        SELECT ranked.*,
-            CASE
-                WHEN spend > 0 AND 100 * (place - 1) < {A_PERCENT} * places THEN 'A'
-                WHEN spend > 0 AND 100 * (place - 1) < {B_PERCENT} * places THEN 'B'
-                ELSE 'C'
-            END AS tier
+        SELECT scope,
+            MIN(CASE WHEN 100 * (place - 1) < {A_PERCENT} * places THEN spend END) AS a_bound,
+            MIN(CASE WHEN 100 * (place - 1) < {B_PERCENT} * places THEN spend END) AS b_bound
         FROM (
-            SELECT {customers}.*,
-                RANK() OVER ({scope} ORDER BY COALESCE(spend, 0) DESC) AS place,
-                COUNT(CASE WHEN spend > 0 THEN 1 END) OVER ({scope}) AS places
+            SELECT {scope} AS scope, spend,
+                ROW_NUMBER() OVER (PARTITION BY {scope} ORDER BY spend DESC) AS place,
+                COUNT(*) OVER (PARTITION BY {scope}) AS places
             FROM {customers} {home}
-        ) AS ranked"""
+            WHERE spend > 0
+        ) AS ranked
+        GROUP BY scope"""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpis.movement import freeze, movement
-from kpis.tiers import member_spend, member_tiers, tier_bounds, tiered, tiers_of, year_before
+from kpis.tiers import TIER, bounds_of, member_spend, member_tiers, tier_bounds, tiers_of, year_before
 from portfolios.models import Month
 from tests.books import Chain, Reason, close, day
 
@@ -130,7 +130,7 @@ def test_members_are_ranked_across_the_chain_or_within_their_store(settings, sco
 def test_a_tier_scope_that_is_neither_is_refused(settings) -> None:
     settings.TIER_SCOPE = "region"
     with pytest.raises(ImproperlyConfigured, match='TIER_SCOPE is "region": set it to "chain"'):
-        tiered("customer")
+        bounds_of("customer")
 
 
 @pytest.mark.django_db
@@ -141,7 +141,7 @@ def test_the_database_ranks_as_the_bounds_do(amounts: list[int]) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             f"WITH customer (member_id, spend) AS (VALUES {values}) "
-            f"SELECT member_id, tier FROM ({tiered('customer')}) AS tiered"
+            f"SELECT member_id, {TIER} FROM customer LEFT JOIN ({bounds_of('customer')}) AS bounds ON bounds.scope = 0"
         )
         assert dict(cursor.fetchall()) == tiers_of(dict(enumerate(amounts)))
 
