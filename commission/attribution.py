@@ -27,7 +27,7 @@ Columns = Mapping[str, Combinable]
 
 def insert_select(model: type[models.Model], source: models.QuerySet[Any], columns: Columns) -> int:
     """INSERT INTO model (columns) SELECT their expressions FROM source; returns the number of rows."""
-    names = {model._meta.get_field(name).column: f"to_{name}" for name in columns}  # type: ignore[union-attr]
+    names = {str(getattr(model._meta.get_field(name), "column")): f"to_{name}" for name in columns}  # noqa: B009
     rows = source.annotate(**{f"to_{name}": expression for name, expression in columns.items()})
     sql, params = rows.values_list(*names.values()).query.sql_with_params()
     into = ", ".join(map(connection.ops.quote_name, names))

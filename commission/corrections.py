@@ -67,7 +67,7 @@ def correct(*, since: dt.date, booking: Booking) -> int:
     Only open months have such sales: bindings of closed months cannot change.
     """
     first_open = lock_ledger().pk
-    due = own_sales(SalePart.objects.filter(pk=OuterRef("part"), settled=False, business_date__gte=since)).values("pk")
+    due = own_sales(SalePart.objects.filter(pk=OuterRef("part"), settled=False, business_date__gte=since))
     stale = (
         standing()
         .filter(business_date__gte=since, part__original__isnull=True, part__settled=False)

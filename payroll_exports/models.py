@@ -103,3 +103,59 @@ class PayslipFile(models.Model):
 
     def __str__(self) -> str:
         return str(self.payslip)
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The jobs the user may see: HR's and the auditor's business, nobody else's."""
+        return self if isinstance(user, User) and user.is_active and user.office else self.none()
+
+    def unfinished(self) -> Self:
+        return self.filter(state__in=[Job.State.WAITING, Job.State.RUNNING])
+
+
+class Job(models.Model):
+    """Work that takes long, as a page follows it: what, how far, and how it ended."""
+
+    class Kind(models.TextChoices):
+        CLOSE = "close", _("close of the month")
+        PAYSLIP_FILES = "payslip_files", _("payslips as PDF")
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    kind = models.CharField(_("job"), max_length=20, choices=Kind)
+    month = models.ForeignKey(Month, models.PROTECT, related_name="jobs", verbose_name=_("month"))
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
+    done = models.PositiveIntegerField(_("done"), default=0)
+    total = models.PositiveIntegerField(_("total"), default=0)
+    message = models.TextField(_("message"), blank=True)
+    started_by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("started by"))
+    started_at = models.DateTimeField(_("started at"), auto_now_add=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        constraints = [
+            # A second click finds the job that the first one started.
+            models.UniqueConstraint(
+                name="one_unfinished_job",
+                fields=["kind", "month"],
+                condition=Q(finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="finished_jobs_have_ended",
+                condition=Q(state__in=["waiting", "running"], finished_at__isnull=True)
+                | Q(state__in=["done", "failed"], finished_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.month}"

@@ -160,7 +160,6 @@ ACTIVE_MEMBERS = (
 # Which part of the kind bar a line belongs to, as long as it adds to the pay; what takes away is one part of its own,
 # less what is carried on to next month.
 _PART_OF_LINE = {
-    LineCode.BASE: "neutral",
     LineCode.OWN_SERVED: "own-served",
     LineCode.OWN_ABSENT: "own-absent",
     LineCode.COVERED: "covered",
@@ -377,7 +376,6 @@ def _quantity(line: PayslipLine) -> str:
 
 def _kind_bar(document: PayslipDocument) -> Chart | None:
     labels = {
-        "neutral": pgettext("part of the pay", "Base"),
         "own-served": pgettext("part of the pay", "Own, served"),
         "own-absent": pgettext("part of the pay", "Own, absent"),
         "covered": pgettext("part of the pay", "Covered"),
@@ -386,12 +384,13 @@ def _kind_bar(document: PayslipDocument) -> Chart | None:
         "loss": pgettext("part of the pay", "Taken back"),
     }
     amounts = dict.fromkeys(labels, 0)
-    for line in document.lines:
+    # The base is the same every month: beside it, what differs could not be seen.
+    for line in (line for line in document.lines if line.line_code != LineCode.BASE):
         amounts[_PART_OF_LINE.get(LineCode(line.line_code), "plain") if line.amount > 0 else "loss"] += line.amount
     parts = [Part(kind, label, amounts[kind], _money(amounts[kind])) for kind, label in labels.items()]
     return kind_bar(
         id="pay",
-        title=_("Where the pay came from"),
+        title=_("Where the variable pay came from"),
         desc=_listed(parts),
         parts=parts,
     )

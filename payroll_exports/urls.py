@@ -11,5 +11,7 @@ urlpatterns = [
     path("months/<month:month>/", views.month, name="month"),
     path("months/<month:month>/close/ask/", views.ask_to_close, name="ask_to_close"),
     path("months/<month:month>/close/approve/", views.approve_and_close, name="approve_and_close"),
+    path("months/<month:month>/payslips/make/", views.make_payslips, name="make_payslips"),
+    path("months/<month:month>/job/", views.month_job, name="month_job"),
     path("months/<month:month>/exports/<slug:name>.<slug:format>", views.export, name="export"),
 ]

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from auditlog.models import LogEntry
+from django.conf import settings
 from django.contrib import messages
 from django.core.management import call_command
 from django.db.models import BigIntegerField, Count, OuterRef, Subquery, Sum
@@ -18,17 +19,17 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.http import content_disposition_header, urlencode
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 from django_tables2 import RequestConfig
 
 from commission.explain import clerk_rows, entry, with_parties
 from commission.tables import currency, in_currency
-from commission.templatetags.money import money_text
 from payroll_exports import clerk_month as months_of_clerks
-from payroll_exports.models import Payslip
-from payroll_exports.pay_run import CloseRefused, approve_close, close_checklist, request_close, tie_out
+from payroll_exports.jobs import start_close, start_payslip_files
+from payroll_exports.models import Job, Payslip
+from payroll_exports.pay_run import CloseRefused, close_checklist, request_close, tie_out
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
 from payroll_exports.store_pay import store_pay
 from payroll_exports.tables import MonthTable, PayslipTable, StorePayTable
@@ -184,6 +185,7 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
     """A month's tie-out, and what stands in the way of its close, or what it paid."""
     shown = get_object_or_404(Month.objects.select_related("close_requested_by"), pk=month)
     checks = close_checklist(shown)
+    payslips = Payslip.objects.filter(month=shown)
     stores = StorePayTable(store_pay(shown), month=shown)
     RequestConfig(request, paginate=False).configure(stores)
     context = {
@@ -193,6 +195,8 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
         "blocking": [check for check in checks if check.blocks],
         "to_know": [check for check in checks if not check.blocks],
         "stores": stores,
+        "job": Job.objects.for_user(request.user).filter(month=shown).first(),
+        "pdfs": {"made": payslips.filter(file__isnull=False).count(), "of": payslips.count()},
         "exports": EXPORTS,
         "currency": currency(),
         "months": month_choices(shown, lambda other: reverse("month", args=[other.pk])),
@@ -223,20 +227,30 @@ def approve_and_close(request: HttpRequest, month: int) -> HttpResponse:
     """The second of two people: closes the month for good."""
     asked = get_object_or_404(Month, pk=month)
     try:
-        report = approve_close(asked, by=reader(request))
+        start_close(asked, by=reader(request), language=get_language() or settings.LANGUAGE_CODE)
     except CloseRefused as refusal:
         messages.error(request, str(refusal))
-    else:
-        messages.success(
-            request,
-            ngettext(
-                "%(month)s is closed: %(count)s payslip, %(paid)s to be paid.",
-                "%(month)s is closed: %(count)s payslips, %(paid)s to be paid.",
-                report.payslips,
-            )
-            % {"month": asked, "count": report.payslips, "paid": money_text(report.paid_amount)},
-        )
     return redirect("month", month)
+
+
+@for_hr
+@require_POST
+def make_payslips(request: HttpRequest, month: int) -> HttpResponse:
+    """Makes the PDFs that the payslips of a closed month still lack."""
+    closed = get_object_or_404(Month, pk=month, closed_at__isnull=False)
+    start_payslip_files(closed, by=reader(request), language=get_language() or settings.LANGUAGE_CODE)
+    return redirect("month", month)
+
+
+@for_readers
+@require_GET
+def month_job(request: HttpRequest, month: int) -> HttpResponse:
+    """How far the month's latest job is; when it ends, the whole page is asked to show itself again."""
+    job = get_object_or_404(Job.objects.for_user(reader(request)).filter(month=month)[:1])
+    response = render(request, "payroll_exports/job.html", {"job": job})
+    if job.finished_at:
+        response["HX-Refresh"] = "true"
+    return response
 
 
 @require_GET

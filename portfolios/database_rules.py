@@ -39,20 +39,23 @@ class DatabaseRule(BaseConstraint):
         return [Statement(sql.replace("%", "%%").replace("<table>", "%(table)s"), table=table) for sql in sqls]
 
     def constraint_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
-        assert model is not None and schema_editor is not None
+        assert model is not None
+        assert schema_editor is not None
         schema_editor.deferred_sql.extend(self.statements(model, schema_editor))
         return None
 
     def create_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         # Only PostgreSQL comes here: SQLite's editor rebuilds the table, through constraint_sql().
-        assert model is not None and schema_editor is not None
+        assert model is not None
+        assert schema_editor is not None
         return ";\n".join(str(statement) for statement in self.statements(model, schema_editor))
 
     def remove_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert model is not None
+        assert schema_editor is not None
         return Statement(
             self.postgresql_remove().replace("<table>", "%(table)s"),
-            table=Table(model._meta.db_table, schema_editor.quote_name),  # type: ignore[union-attr]
+            table=Table(model._meta.db_table, schema_editor.quote_name),
         )
 
     def validate(
@@ -69,7 +72,7 @@ class DatabaseRule(BaseConstraint):
         return path, args, {**kwargs, **{option: getattr(self, option) for option in self.options}}
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.deconstruct() == other.deconstruct()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.deconstruct() == other.deconstruct()
 
     __hash__ = BaseConstraint.__hash__
 
@@ -141,8 +144,8 @@ class NoOverlap(DatabaseRule):
         others = model._default_manager.using(using).filter(
             Q(**same),
             Q(**{(f"{k}__isnull" if v is None else k): (True if v is None else v) for k, v in self.where.items()}),
-            valid_from__lt=instance.valid_to,
-            valid_to__gt=instance.valid_from,  # type: ignore[attr-defined]
+            valid_from__lt=getattr(instance, "valid_to"),  # noqa: B009 - every model with this rule has the dates
+            valid_to__gt=getattr(instance, "valid_from"),  # noqa: B009
         )
         if others.exclude(pk=instance.pk).exists():
             raise ValidationError(self.get_violation_error_message(), code=self.name)
@@ -165,13 +168,15 @@ class AppendOnly(DatabaseRule):
             edited = f"to_jsonb(NEW) - {columns} IS DISTINCT FROM to_jsonb(OLD) - {columns}"
             edited += f" OR ({self.allow}) IS NOT TRUE" if self.allow else ""
         table = model._meta.db_table
-        message = f"'{self.name}: rows of {table} are never edited or deleted'"
+        refuse = (
+            f"RAISE EXCEPTION USING MESSAGE = '{self.name}: rows of {table} are never edited or deleted', "
+            "ERRCODE = 'integrity_constraint_violation';"
+        )
         return [
             f"CREATE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"IF TG_OP <> 'UPDATE' THEN RAISE EXCEPTION USING MESSAGE = {message}, ERRCODE = 'integrity_constraint_violation'; END IF; "
-            f"IF {edited} THEN RAISE EXCEPTION USING MESSAGE = {message}, ERRCODE = 'integrity_constraint_violation'; END IF; "
-            f"RETURN NEW; END $$",
-            f"CREATE TRIGGER {self.name} BEFORE UPDATE OR DELETE ON <table> FOR EACH ROW EXECUTE FUNCTION {self.name}()",
+            f"IF TG_OP <> 'UPDATE' THEN {refuse} END IF; IF {edited} THEN {refuse} END IF; RETURN NEW; END $$",
+            f"CREATE TRIGGER {self.name} BEFORE UPDATE OR DELETE ON <table> "
+            f"FOR EACH ROW EXECUTE FUNCTION {self.name}()",
             f"CREATE TRIGGER {self.name}_truncate BEFORE TRUNCATE ON <table> "
             f"FOR EACH STATEMENT EXECUTE FUNCTION {self.name}()",
         ]

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from payroll_exports.models import Payslip, Salary
+from payroll_exports.models import Job, Payslip, Salary
 from payroll_exports.pay_run import close_month
 from portfolios.models import Clerk, Month, Posting, Store, User
 from tests.small_chain import SmallChain, day
@@ -43,6 +44,14 @@ class Cast:
         self.january, self.february = chain.month(202601), chain.month(202602)
         close_month(self.january, approved_by="test")
         self.january.refresh_from_db()
+        Job.objects.create(
+            kind=Job.Kind.CLOSE,
+            month=self.january,
+            state=Job.State.DONE,
+            message="2026-01 is closed.",
+            started_by=self.users["second_hr"],
+            finished_at=timezone.now(),
+        )
 
     @staticmethod
     def user(name: str, *, clerk: Clerk | None = None, office: str = "") -> User:

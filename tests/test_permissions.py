@@ -55,6 +55,10 @@ ROUTES = [
     Route("ask_to_close", (202602,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("approve_and_close", (202602,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("approve_and_close", (202602,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("make_payslips", (202601,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("make_payslips", (202601,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("month_job", (202601,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("month_job", (202602,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("export", (202601, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("export", (202602, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
 ]
@@ -162,7 +166,7 @@ def test_a_change_without_the_form_s_token_is_refused(cast: Cast) -> None:
     hr = cast.users["hr"]
     assert hr is not None
     client.force_login(hr, backend="django.contrib.auth.backends.ModelBackend")
-    for name in ("ask_to_close", "approve_and_close"):
+    for name in ("ask_to_close", "approve_and_close", "make_payslips"):
         response = client.post(reverse(name, args=[202602]))
         assert response.status_code == 403
         assert "Nothing was saved." in response.content.decode()
