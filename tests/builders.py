@@ -251,7 +251,7 @@ def booked(**where: Any) -> list[dict[str, Any]]:
             "share_bp",
             "sequence",
             *AMOUNTS,
-            store=F("part__sale__store__store_no"),
+            store_no=F("part__sale__store__store_no"),
             date=F("part__sale__business_date"),
             ticket=F("part__sale__ticket_no"),
             posted=F("month"),
