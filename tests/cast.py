@@ -29,7 +29,7 @@ class Cast:
         self.users["other_clerk"] = self.user("zhao", clerk=chain.zhao)
         for name, store, clerk_no in (("manager", chain.first, "C8"), ("other_manager", chain.second, "C9")):
             self.users[name] = self.user(name, clerk=chain.clerk(clerk_no, store=store, role=Posting.Role.MANAGER))
-        self.users["hr"] = self.user("hr", office=User.Office.HR)
+        self.users["hr"] = hr = self.user("hr", office=User.Office.HR)
         self.users["second_hr"] = self.user("second_hr", office=User.Office.HR)
         self.users["auditor"] = self.user("auditor", office=User.Office.AUDITOR)
 
