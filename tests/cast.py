@@ -29,8 +29,8 @@ class Cast:
         self.users["other_clerk"] = self.user("zhao", clerk=chain.zhao)
         for name, store, clerk_no in (("manager", chain.first, "C8"), ("other_manager", chain.second, "C9")):
             self.users[name] = self.user(name, clerk=chain.clerk(clerk_no, store=store, role=Posting.Role.MANAGER))
-        self.users["hr"] = hr = self.user("hr", office=User.Office.HR)
-        self.users["second_hr"] = self.user("second_hr", office=User.Office.HR)
+        self.users["hr"] = self.user("hr", office=User.Office.HR)
+        self.users["second_hr"] = second_hr = self.user("second_hr", office=User.Office.HR)
         self.users["auditor"] = self.user("auditor", office=User.Office.AUDITOR)
 
         Salary.objects.create(clerk=chain.li, monthly_base_amount=310_000, valid_from=day("01-01"))
@@ -49,7 +49,7 @@ class Cast:
             month=self.january,
             state=Job.State.DONE,
             message="2026-01 is closed.",
-            started_by=self.users["second_hr"],
+            started_by=second_hr,
             finished_at=timezone.now(),
         )
 
