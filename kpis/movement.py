@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import (
     BooleanField,
     ExpressionWrapper,
@@ -29,7 +29,7 @@ from django.db.models.functions import Cast
 
 from kpis.activity import PURCHASE, member_activity
 from kpis.models import PortfolioMonth
-from kpis.tiers import TIER, bounds_of, ranked_within, year_before
+from kpis.tiers import TIER, bounds_of, year_before
 from portfolios.models import Binding, Clerk, Member, Month, Posting, Store
 from portfolios.months import next_number
 
@@ -143,11 +143,12 @@ def transitions(month: Month) -> list[Transition]:
     """The members of the month by what became of them: one pass over bindings and ledger, counted in the database."""
     customers, customer_params = _customers(month).query.sql_with_params()
     owners, owner_params = _owners(month).query.sql_with_params()
+    bounds, same_scope = bounds_of("customer")
     # A window of one day is that day alone.
     window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
     statement = f"""
         WITH customer AS ({customers}),
-        bounds AS ({bounds_of("customer")}),
+        bounds AS ({bounds}),
         owned AS ({owners}),
         state AS (
             SELECT first_clerk,
@@ -161,7 +162,7 @@ def transitions(month: Month) -> list[Transition]:
                 {TIER} AS tier
             FROM owned
             LEFT JOIN customer ON customer.member_id = owned.id
-            LEFT JOIN bounds ON bounds.scope = {ranked_within()}
+            LEFT JOIN bounds ON {same_scope}
         )
         SELECT first_clerk, last_clerk, store, at_opening, at_closing, active_opening, active_closing, bought_before,
             COUNT(*), COUNT(CASE WHEN tier = 'A' THEN 1 END), COUNT(CASE WHEN tier = 'B' THEN 1 END)
@@ -169,7 +170,10 @@ def transitions(month: Month) -> list[Transition]:
         GROUP BY first_clerk, last_clerk, store, at_opening, at_closing, active_opening, active_closing, bought_before
     """
     active_since = [month.starts_on - dt.timedelta(days=1) - window, month.ends_on - window]
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # It cannot estimate the rows behind `customer`, and would spend more time compiling than the work takes.
+            cursor.execute("SET LOCAL jit = off")
         cursor.execute(statement, [*customer_params, *owner_params, *active_since])
         return [Transition(*row) for row in cursor.fetchall()]
 

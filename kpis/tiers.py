@@ -78,27 +78,23 @@ def member_tiers(on: dt.date, *, store: Store) -> dict[int, str]:
 TIER = "CASE WHEN spend >= a_bound THEN 'A' WHEN spend >= b_bound THEN 'B' ELSE 'C' END"
 
 
-def ranked_within() -> str:
-    """SQL for the scope that a member is ranked in: the column of its home store, or the one scope of the chain."""
-    return "store_id" if ranked_in_store() else "0"
+def bounds_of(customers: str) -> tuple[str, str]:
+    """SQL for `tier_bounds` over a relation (member_id, spend) of any size, and the condition to join its rows on.
 
-
-def bounds_of(customers: str) -> str:
-    """SQL for `tier_bounds` over a relation (member_id, spend) of any size: a row (scope, a_bound, b_bound) per scope.
-
-    Places k <= ceil(p n) are those with k - 1 < p n: so it stays with integers.
+    There is one row (a_bound, b_bound) for the chain, or one per home store, joined to a member's `store_id`. Places
+    k <= ceil(p n) are those with k - 1 < p n: so it stays with integers.
     """
-    scope = ranked_within()
-    home = f"JOIN portfolios_member ON portfolios_member.id = {customers}.member_id" if ranked_in_store() else ""
-    return f"""
-        SELECT scope,
+    in_store = ranked_in_store()
+    statement = f"""
+        SELECT {"home_id," if in_store else ""}
             MIN(CASE WHEN 100 * (place - 1) < {A_PERCENT} * places THEN spend END) AS a_bound,
             MIN(CASE WHEN 100 * (place - 1) < {B_PERCENT} * places THEN spend END) AS b_bound
         FROM (
-            SELECT {scope} AS scope, spend,
-                ROW_NUMBER() OVER (PARTITION BY {scope} ORDER BY spend DESC) AS place,
-                COUNT(*) OVER (PARTITION BY {scope}) AS places
-            FROM {customers} {home}
+            SELECT spend, {"store_id AS home_id," if in_store else ""}
+                ROW_NUMBER() OVER ({"PARTITION BY store_id" if in_store else ""} ORDER BY spend DESC) AS place,
+                COUNT(*) OVER ({"PARTITION BY store_id" if in_store else ""}) AS places
+            FROM {customers} {f"JOIN portfolios_member ON id = {customers}.member_id" if in_store else ""}
             WHERE spend > 0
         ) AS ranked
-        GROUP BY scope"""
+        {"GROUP BY home_id" if in_store else ""}"""
+    return statement, "home_id = store_id" if in_store else "TRUE"

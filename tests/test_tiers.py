@@ -137,11 +137,12 @@ def test_a_tier_scope_that_is_neither_is_refused(settings) -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.one_of(st.integers(-3, 6), st.integers(-(10**6), 10**12)), min_size=1, max_size=130))
 def test_the_database_ranks_as_the_bounds_do(amounts: list[int]) -> None:
+    bounds, same_scope = bounds_of("customer")
     values = ", ".join(f"({number}, {amount})" for number, amount in enumerate(amounts))
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             f"WITH customer (member_id, spend) AS (VALUES {values}) "
-            f"SELECT member_id, {TIER} FROM customer LEFT JOIN ({bounds_of('customer')}) AS bounds ON bounds.scope = 0"
+            f"SELECT member_id, {TIER} FROM customer LEFT JOIN ({bounds}) AS bounds ON {same_scope}"
         )
         assert dict(cursor.fetchall()) == tiers_of(dict(enumerate(amounts)))
 
