@@ -1,9 +1,9 @@
 """The Complete Journey, one year of a grocery retailer's receipts, as the product's own roster and ticket files.
 
 A household becomes a member, a basket a ticket and a department a category, and nothing of the source is left out or
-rounded away; what the source doesn't say (clerks, plan, salaries) is made up by fixed rules. Basket 31198570044 of
-household 900 at store 330, stored as 2017-01-01 11:53:26 UTC with one line of 0.50, becomes ticket 31198570044 of
-business date 2017-01-01, sold at 06:53:26-05:00, net amount 0.50.
+rounded away; what the source doesn't say (clerks, plan) is made up by fixed rules, and there are no salaries. Basket
+31198570044 of household 900 at store 330, stored as 2017-01-01 11:53:26 UTC with one line of 0.50, becomes ticket
+31198570044 of business date 2017-01-01, sold at 06:53:26-05:00, net amount 0.50.
 
 What the source is like, counted over all of its 1,469,307 lines:
 
@@ -317,7 +317,6 @@ def _write_clerks(roster: Path, clerks_of: dict[int, list[str]]) -> None:
     """Every store's clerks; the first is its manager too. Names repeat over the chain, never within a store."""
     clerks: list[tuple[Any, ...]] = []
     postings: list[tuple[Any, ...]] = []
-    salaries: list[tuple[Any, ...]] = []
     for store, numbers in clerks_of.items():
         for place, number in enumerate(numbers):
             first = FIRST_NAMES[(zlib.crc32(b"%d" % store) + place) % len(FIRST_NAMES)]
@@ -326,10 +325,8 @@ def _write_clerks(roster: Path, clerks_of: dict[int, list[str]]) -> None:
             postings.append((number, store, "clerk", FIRST_DAY, "", "1"))
             if place == 0:
                 postings.append((number, store, "manager", HIRED_ON, "", "0"))
-            salaries.append((number, "3100.00" if place == 0 else "2400.00", FIRST_DAY, ""))
     _write_rows(roster / "clerks.csv", "clerk_no name hired_on left_on", clerks)
     _write_rows(roster / "postings.csv", "clerk_no store_no role valid_from valid_to weight", postings)
-    _write_rows(roster / "salaries.csv", "clerk_no monthly_base valid_from valid_to", salaries)
 
 
 def _write_members(roster: Path, homes: dict[int, int]) -> None:

@@ -159,8 +159,8 @@ def test_a_chinese_payslip_says_who_when_where_and_how_much(chinese: bytes) -> N
     text = text_of(chinese)
     assert "工资条 · 2026年10月" in text
     assert "李娜 康宁大药房 中山路店 工号 C0017 · 门店 S03 · 2026-10-01 至 2026-10-31" in text
-    assert "9,466.53 应发合计/元" in text
-    assert "验证码 7F3K-9QXD-21MA" in text
+    assert "9,466.53 应发合计（元）" in text
+    assert "核对码 7F3K-9QXD-21MA" in text
     assert "第 1 页，共 1 页" in text
 
 
@@ -183,12 +183,12 @@ def test_lines_stand_in_groups_with_their_counts_amounts_and_sums(chinese: bytes
         "To be paid 9,466.53"
     ) in text_of(english)
     assert (
-        "固定工资 基本工资 31 天 4,800.00 4,800.00 "
-        "我的会员 自有会员·本人接待 214 3,124.55 自有会员·他人接待 63 587.21 3,711.76 "
-        "代接 代接他人会员 48 214.90 214.90 "
-        "其他 无归属会员 5 18.90 散客 87 403.12 档位奖励 360.00 782.02 "
+        "基本 基本工资 31 天 4,800.00 4,800.00 "
+        "来自我的会员 自有会员·本人服务 214 3,124.55 自有会员·他人服务 63 587.21 3,711.76 "
+        "代他人服务 代他人服务 48 214.90 214.90 "
+        "其他 无归属会员 5 18.90 非会员 87 403.12 阶梯提成 360.00 782.02 "
         "更正 退货扣回 3 ▼ −42.15 ▼ −42.15 "
-        "应发合计 9,466.53"
+        "应发 9,466.53"
     ) in text_of(chinese)
 
 
@@ -211,7 +211,7 @@ def test_a_group_without_lines_is_not_shown() -> None:
 def test_a_payslip_of_nothing_at_all_is_still_a_payslip() -> None:
     text = text_of(render_payslip(payslip("en", lines=(), movement=NO_MEMBERS, previous_lines=None)))
     assert "0.00 To be paid, gross (CNY)" in text
-    assert "Where the pay came from" not in text
+    assert "Where the variable pay came from" not in text
 
 
 def test_negative_pay_has_a_true_minus_a_mark_and_brick_ink() -> None:
@@ -222,9 +222,9 @@ def test_negative_pay_has_a_true_minus_a_mark_and_brick_ink() -> None:
     assert (0xB4, 0x41, 0x2F) in {colour for _count, colour in hero.getcolors(1_000_000)}
 
 
-def test_the_bar_tells_where_the_pay_came_from(english: bytes) -> None:
+def test_the_bar_tells_where_the_variable_pay_came_from(english: bytes) -> None:
     assert (
-        "Taken back −42.15 Base 4,800.00 Own, served 3,124.55 Own, absent 587.21 Covered 214.90 "
+        "Taken back −42.15 Own, served 3,124.55 Own, absent 587.21 Covered 214.90 "
         "Walk-in, unowned 422.02 Bonus and other 360.00"
     ) in text_of(english)
 
@@ -240,8 +240,8 @@ def test_the_portfolio_goes_from_opening_to_closing(english: bytes, chinese: byt
         "Opening 81 Newly active +6 Reactivated +4 In +8 Out −2 Lapsed −7 Closing 90 Active members "
         "Tier A 6 Tier B 19 Together 25 Key members at the end"
     ) in text_of(english)
-    assert "期初 118 新办 +7 转入 +12 转出 −3 注销 −1 期末 133" in text_of(chinese)
-    assert "A 级 6 B 级 19 合计 25" in text_of(chinese)
+    assert "期初 118 新办 +7 转入 +12 转出 −3 销卡 −1 期末 133" in text_of(chinese)
+    assert "A 类 6 B 类 19 合计 25" in text_of(chinese)
 
 
 def test_one_sentence_says_what_changed_most_since_last_month(english: bytes, chinese: bytes) -> None:
@@ -249,7 +249,7 @@ def test_one_sentence_says_what_changed_most_since_last_month(english: bytes, ch
         "Against last month 432.21 more than last month, above all by "
         "Own members, served +443.35 and Accelerator +80.00."
     ) in text_of(english)
-    assert "比上月多 432.21，主要是自有会员·本人接待 +443.35，档位奖励 +80.00。" in text_of(chinese)
+    assert "比上月多 432.21，主要因为自有会员·本人服务 +443.35、阶梯提成 +80.00。" in text_of(chinese)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_first_payslip_compares_with_nothing() -> None:
 
 def test_another_currency_is_named_by_its_code() -> None:
     text = text_of(render_payslip(payslip(currency="USD")))
-    assert "金额/USD" in text
+    assert "金额（USD）" in text
     assert "元" not in text
 
 
@@ -333,7 +333,7 @@ def test_a_payslip_is_tagged_and_names_its_language_and_title(language: str, tag
         assert str(pdf.Root.Lang) == tag
         assert bool(pdf.Root.MarkInfo.Marked)
         assert bool(pdf.Root.ViewerPreferences.DisplayDocTitle)
-        title = "工资条 2026年10月：李娜（C0017）" if tag == "zh-Hans" else "Payslip October 2026: Li Na (C0017)"
+        title = "2026年10月工资条：李娜（C0017）" if tag == "zh-Hans" else "Payslip October 2026: Li Na (C0017)"
         assert str(pdf.docinfo["/Title"]) == title
         assert str(pdf.docinfo["/CreationDate"]) == "D:20261031"
         with pdf.open_metadata() as metadata:
@@ -346,7 +346,7 @@ def test_a_payslip_is_tagged_and_names_its_language_and_title(language: str, tag
 def test_a_picture_has_its_words(english: bytes) -> None:
     with pikepdf.open(io.BytesIO(english)) as pdf:
         words = [str(element.Alt) for element in elements(pdf.Root.StructTreeRoot) if str(element.S) == "/Figure"]
-    assert words == ["Where the pay came from", "Members of the portfolio", "Active members of the portfolio"]
+    assert words == ["Where the variable pay came from", "Members of the portfolio", "Active members of the portfolio"]
 
 
 def elements(node: pikepdf.Object) -> Iterator[pikepdf.Object]:
