@@ -10,8 +10,9 @@ from typing import Any
 
 from django.db import connection, models, transaction
 from django.db.models import Case, Exists, F, FilteredRelation, Min, OuterRef, Q, Subquery, Sum, Value, When
-from django.db.models.expressions import Combinable
+from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Cast, Coalesce, Greatest
+from django.db.models.sql import Query
 
 from commission.models import Attribution, Booking, SalePart
 from commission.money import WHOLE_BP, RoundHalfAway
@@ -25,14 +26,36 @@ PayLine = Attribution.PayLine
 Columns = Mapping[str, Combinable]
 
 
-def insert_select(model: type[models.Model], source: models.QuerySet[Any], columns: Columns) -> int:
-    """INSERT INTO model (columns) SELECT their expressions FROM source; returns the number of rows."""
-    names = {str(getattr(model._meta.get_field(name), "column")): f"to_{name}" for name in columns}  # noqa: B009
-    rows = source.annotate(**{f"to_{name}": expression for name, expression in columns.items()})
-    sql, params = rows.values_list(*names.values()).query.sql_with_params()
-    into = ", ".join(map(connection.ops.quote_name, names))
+def insert_select(
+    model: type[models.Model], source: models.QuerySet[Any], columns: Columns, shares: Columns | None = None
+) -> int:
+    """INSERT INTO model (columns and shares) SELECT their expressions FROM source; returns the number of rows.
+
+    `shares` are expressions over the columns, by name, and over what else `source` annotates. They are worked out
+    around an ordered subquery, so that PostgreSQL computes each column once: it would copy the expression of a column
+    into every place that uses it, and a month of tickets took half as long again.
+    """
+    names = {name: f"to_{name}" for name in columns}
+    rows = source.annotate(**{names[name]: expression for name, expression in columns.items()})
+    taken = {expression.name for expression in columns.values() if isinstance(expression, F)}
+    carried = [name for name in source.query.annotations if name not in taken] if shares else []
+    sql, params = rows.values_list(*names.values(), *carried).query.sql_with_params()
+    quote = connection.ops.quote_name
+    if shares:
+        outer = Query(None)
+        for name in [*names, *carried]:
+            column = names.get(name, name)
+            field = rows.query.annotations[column].output_field
+            outer.add_annotation(RawSQL(quote(column), (), getattr(field, "target_field", field)), name, select=False)
+        for name in names:
+            outer.add_annotation(F(name), names[name])
+        for name, expression in shares.items():
+            outer.add_annotation(expression, f"to_{name}")
+        outer_sql, outer_params = outer.sql_with_params()
+        sql, params = f"{outer_sql} FROM ({sql}) AS booked", (*outer_params, *params)
+    into = ", ".join(quote(model._meta.get_field(name).column) for name in [*columns, *(shares or ())])  # type: ignore[union-attr]
     with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {connection.ops.quote_name(model._meta.db_table)} ({into}) {sql}", params)
+        cursor.execute(f"INSERT INTO {quote(model._meta.db_table)} ({into}) {sql}", params)
         return cursor.rowcount
 
 
@@ -58,8 +81,8 @@ def _case(*whens: When, default: Combinable | None = None) -> Combinable:
 def _owner_part(total: Combinable) -> Combinable:
     """The owner's part of a total: all of what the owner served, else the share of it, rounded."""
     return _case(
-        When(booked_kind=Kind.OWN_SERVED, then=total),
-        When(booked_kind=Kind.SPLIT, then=_share(total)),
+        When(kind=Kind.OWN_SERVED, then=total),
+        When(kind=Kind.SPLIT, then=_share(total)),
     )
 
 
@@ -69,25 +92,25 @@ def _server_part(total: Combinable) -> Combinable:
     Nobody is named on an online order: then the server's part stays with the house.
     """
     return _case(
-        When(Q(booked_kind=Kind.OWN_SERVED) | Q(booked_server__isnull=True), then=Value(0)),
-        When(booked_kind=Kind.WALK_IN, then=_share(total)),
-        When(booked_kind__in=[Kind.SPLIT, Kind.UNOWNED], then=total - _share(total)),
+        When(Q(kind=Kind.OWN_SERVED) | Q(server__isnull=True), then=Value(0)),
+        When(kind=Kind.WALK_IN, then=_share(total)),
+        When(kind__in=[Kind.SPLIT, Kind.UNOWNED], then=total - _share(total)),
     )
 
 
 def _house_part(total: Combinable) -> Combinable:
     return _case(
-        When(booked_kind=Kind.OWN_SERVED, then=Value(0)),
-        When(booked_kind=Kind.SPLIT, booked_server__isnull=False, then=Value(0)),
-        When(booked_kind=Kind.UNOWNED, booked_server__isnull=True, then=total),
-        When(booked_kind=Kind.UNOWNED, then=_share(total)),
-        When(booked_kind=Kind.WALK_IN, booked_server__isnull=True, then=total),
+        When(kind=Kind.OWN_SERVED, then=Value(0)),
+        When(kind=Kind.SPLIT, server__isnull=False, then=Value(0)),
+        When(kind=Kind.UNOWNED, server__isnull=True, then=total),
+        When(kind=Kind.UNOWNED, then=_share(total)),
+        When(kind=Kind.WALK_IN, server__isnull=True, then=total),
         default=total - _share(total),
     )
 
 
 def _share(total: Combinable) -> Combinable:
-    return RoundHalfAway(F("booked_share_bp") * total, WHOLE_BP)
+    return RoundHalfAway(F("share_bp") * total, WHOLE_BP)
 
 
 PARTIES = {"owner": _owner_part, "server": _server_part, "house": _house_part}
@@ -96,7 +119,8 @@ PARTIES = {"owner": _owner_part, "server": _server_part, "house": _house_part}
 def own_sales(parts: models.QuerySet[SalePart]) -> models.QuerySet[SalePart]:
     """Parts that are no returns (or are returns that a manager settled), with the member's owner on the business date.
 
-    Annotates booked_owner, booked_server, booked_kind and booked_share_bp: what an attribution of the part holds.
+    Annotates booked_owner, booked_server, booked_kind and booked_share_bp, what an attribution of the part holds, and
+    the commission, which is to be shared.
     """
     owned = Q(owning__clerk__isnull=False) & (
         Q(owning__clerk__left_on__isnull=True) | Q(owning__clerk__left_on__gte=F("business_date"))
@@ -141,7 +165,8 @@ def own_sales(parts: models.QuerySet[SalePart]) -> models.QuerySet[SalePart]:
 def returns(parts: models.QuerySet[SalePart]) -> models.QuerySet[SalePart]:
     """Return parts whose original is booked, beside that original's attribution as last corrected (`mirrored`).
 
-    Annotates the same as `own_sales`, taken from the original, and what had come back of it before this part.
+    Annotates the same as `own_sales`, taken from the original, and instead of the commission what was left of the
+    original before this part.
     """
     latest = (
         Attribution.objects.filter(part=OuterRef("original"), reverses=False)
@@ -165,28 +190,20 @@ def returns(parts: models.QuerySet[SalePart]) -> models.QuerySet[SalePart]:
         .annotate(first=Min("month"))
         .values("first")
     )
-    return (
-        parts.filter(original__isnull=False, original__attributions__pk=Subquery(latest))
-        .annotate(
-            booked_owner=F("original__attributions__owner"),
-            booked_server=F("original__attributions__server"),
-            booked_kind=F("original__attributions__kind"),
-            booked_share_bp=F("original__attributions__share_bp"),
-            original_month=Subquery(first_month),
-            credit_before=before("commissionable_amount"),
-            e4_before=before("commission_e4"),
-        )
-        .annotate(
-            credit_after=F("credit_before") + F("commissionable_amount"),
-            commission_before=RoundHalfAway("e4_before", WHOLE_BP),
-            commission_after=RoundHalfAway(F("e4_before") + F("commission_e4"), WHOLE_BP),
-        )
-        .annotate(booked_commission=F("commission_after") - F("commission_before"))
+    return parts.filter(original__isnull=False, original__attributions__pk=Subquery(latest)).annotate(
+        booked_owner=F("original__attributions__owner"),
+        booked_server=F("original__attributions__server"),
+        booked_kind=F("original__attributions__kind"),
+        booked_share_bp=F("original__attributions__share_bp"),
+        original_month=Subquery(first_month),
+        credit_before=before("commissionable_amount"),
+        e4_before=before("commission_e4"),
+        e4=F("commission_e4"),
     )
 
 
-def _facts(booking: Booking) -> dict[str, Combinable]:
-    """The columns that every attribution takes over from its part as they are."""
+def facts(booking: Booking) -> dict[str, Combinable]:
+    """The columns that an attribution takes from `own_sales` or `returns`; its amounts are shares of them."""
     same = ["store", "business_date", "member", "plan", "commissionable_amount", "excluded_amount"]
     return {
         "part": F("pk"),
@@ -195,27 +212,33 @@ def _facts(booking: Booking) -> dict[str, Combinable]:
         "owner": F("booked_owner"),
         "server": F("booked_server"),
         "share_bp": F("booked_share_bp"),
-        "commission_amount": F("booked_commission"),
         **{name: F(name) for name in same},
     }
 
 
-def sale_columns(booking: Booking) -> dict[str, Combinable]:
-    """The columns of a sale's attribution but for month, reason, payslip line and link, over `own_sales`."""
-    columns = _facts(booking)
+def _sale_shares() -> Columns:
+    """The amounts of a sale, over its facts."""
+    commission = F("booked_commission")
+    shares: dict[str, Combinable] = {"commission_amount": commission}
     for party, part_of in PARTIES.items():
-        columns[f"{party}_credit_amount"] = part_of(F("commissionable_amount"))
-        columns[f"{party}_commission_amount"] = part_of(F("booked_commission"))
-    return columns
+        shares[f"{party}_credit_amount"] = part_of(F("commissionable_amount"))
+        shares[f"{party}_commission_amount"] = part_of(commission)
+    return shares
 
 
-def return_columns(booking: Booking) -> dict[str, Combinable]:
-    """The same for a return, over `returns`: what each is left with after it, less what each had before it."""
-    columns = _facts(booking)
+def _return_shares() -> Columns:
+    """The amounts of a return: what each party is left with after it, less what each had before it."""
+    credit_before, credit_after = F("credit_before"), F("credit_before") + F("commissionable_amount")
+    before = RoundHalfAway("e4_before", WHOLE_BP)
+    after = RoundHalfAway(F("e4_before") + F("e4"), WHOLE_BP)
+    shares: dict[str, Combinable] = {"commission_amount": after - before}
     for party, part_of in PARTIES.items():
-        columns[f"{party}_credit_amount"] = part_of(F("credit_after")) - part_of(F("credit_before"))
-        columns[f"{party}_commission_amount"] = part_of(F("commission_after")) - part_of(F("commission_before"))
-    return columns
+        shares[f"{party}_credit_amount"] = part_of(credit_after) - part_of(credit_before)
+        shares[f"{party}_commission_amount"] = part_of(after) - part_of(before)
+    return shares
+
+
+SALE_SHARES, RETURN_SHARES = _sale_shares(), _return_shares()
 
 
 @transaction.atomic
@@ -230,17 +253,13 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
         ~Exists(Attribution.objects.filter(part=OuterRef("pk")))
     )
     month = Greatest(F("month_number"), Value(first_open.pk))
-    untouched: dict[str, Combinable] = {
-        "corrects": Value(None, output_field=models.BigIntegerField()),
-        "reverses": Value(False),
-    }
     late = Q(month_number__lt=first_open.pk)
     booked = insert_select(
         Attribution,
         own_sales(unbooked).order_by("pk"),
         {
-            **sale_columns(booking),
-            **untouched,
+            **facts(booking),
+            "reverses": Value(False),
             "month": month,
             "reason": Case(
                 When(settled=True, then=Value(Reason.RETURN)),
@@ -254,13 +273,14 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
                 output_field=models.CharField(),
             ),
         },
+        SALE_SHARES,
     )
     booked += insert_select(
         Attribution,
         returns(unbooked).order_by("pk"),
         {
-            **return_columns(booking),
-            **untouched,
+            **facts(booking),
+            "reverses": Value(False),
             "month": month,
             "reason": Value(Reason.RETURN),
             "pay_line": Case(
@@ -269,5 +289,6 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
                 output_field=models.CharField(),
             ),
         },
+        RETURN_SHARES,
     )
     return booked

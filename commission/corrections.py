@@ -14,14 +14,15 @@ from django.db.models.functions import Coalesce, Greatest
 
 from commission.attribution import (
     PARTIES,
+    RETURN_SHARES,
+    SALE_SHARES,
     PayLine,
     Reason,
+    facts,
     insert_select,
     lock_ledger,
     own_sales,
-    return_columns,
     returns,
-    sale_columns,
 )
 from commission.models import Attribution, Booking, SalePart
 
@@ -92,6 +93,6 @@ def correct(*, since: dt.date, booking: Booking) -> int:
         "reason": Value(Reason.CORRECTION),
         "reverses": Value(False),
     }
-    insert_select(Attribution, own_sales(again).order_by("pk"), {**sale_columns(booking), **follow})
-    insert_select(Attribution, returns(again).order_by("pk"), {**return_columns(booking), **follow})
+    insert_select(Attribution, own_sales(again).order_by("pk"), {**facts(booking), **follow}, SALE_SHARES)
+    insert_select(Attribution, returns(again).order_by("pk"), {**facts(booking), **follow}, RETURN_SHARES)
     return corrected
