@@ -143,7 +143,7 @@ class LineReader:
             wrong = True
             self._report(row, column, value, reason, remedy)
 
-        def check_number(column: str, value: str) -> None:
+        def check_number(column: str, value: str, longest: int = 40) -> None:
             if not value:
                 report(column, value, _("It is empty."), _("Every line needs it."))
             elif _DAMAGED.fullmatch(value):
@@ -153,8 +153,13 @@ class LineReader:
                     _("A spreadsheet has damaged this number."),
                     _("Format the column as text and export it again."),
                 )
-            elif len(value) > 40 or _CONTROL.search(value):
-                report(column, value, _("It is no number of this kind."), _("At most 40 printable characters."))
+            elif len(value) > longest or _CONTROL.search(value):
+                report(
+                    column,
+                    value,
+                    _("It is no number of this kind."),
+                    _("At most %(longest)d printable characters.") % {"longest": longest},
+                )
 
         store_id = self._stores.get(store_no)
         if store_id is None:
@@ -183,10 +188,7 @@ class LineReader:
             check_number("member_no", member_no)
         if not _WHOLE.fullmatch(line):
             report("line_no", line, _("It is no line number."), _("Count the lines of a ticket from 1."))
-        if product_no:
-            check_number("product_no", product_no)
-        else:
-            report("product_no", product_no, _("It is empty."), _("Every line needs it."))
+        check_number("product_no", product_no, longest=50)
         category = self._categories.get(category_no)
         if category is None:
             report("category", category_no, _("There is no such category."), _("Import categories.csv first."))

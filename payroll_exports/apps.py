@@ -6,3 +6,6 @@ class PayrollExportsConfig(AppConfig):
     name = "payroll_exports"
     verbose_name = _("Payroll exports")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from payroll_exports import checks  # noqa: F401 - registers them

@@ -4,6 +4,7 @@ Everything on the page comes from one `PayslipDocument`; no database is read. Li
 members, served) with a paid amount of 542050 print as 5,000.00, 420.50 and 5,420.50.
 """
 
+import atexit
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from importlib.resources import files
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
 import django
@@ -27,11 +28,15 @@ from django.utils.dateformat import format as format_date
 from django.utils.translation import gettext as _
 from django.utils.translation import override, pgettext
 from fontTools.ttLib import TTFont
-from weasyprint import CSS, HTML
-from weasyprint.text.fonts import FontConfiguration
 
 from payroll_exports.charts import Chart, Part, kind_bar, waterfall
 from payroll_exports.line_codes import LineCode, line_name
+
+# WeasyPrint loads Pango when it is imported. A machine that has none must still get as far as the check that says so,
+# and commands that make no PDF need not wait for it.
+if TYPE_CHECKING:
+    from weasyprint import CSS
+    from weasyprint.text.fonts import FontConfiguration
 
 LANGUAGES = {"zh-hans": "zh-Hans", "en": "en"}
 
@@ -42,6 +47,8 @@ FAMILY = "Payslip"
 # Printers' mark for a missing character, and the mark of an amount that takes away.
 GETA = "〓"
 LESS = "▼"
+
+_LINE_CODES = frozenset(LineCode.values)
 
 # Starting processes costs a second or two; below this many payslips it would save nothing.
 _FEWEST_FOR_PROCESSES = 16
@@ -107,7 +114,7 @@ class PayslipDocument:
         if self.language not in LANGUAGES:
             raise PayslipError(f"{who}: no payslip in {self.language!r}; choose one of {', '.join(LANGUAGES)}.")
         for line in chain(self.lines, self.previous_lines or ()):
-            if line.line_code not in LineCode.values:
+            if line.line_code not in _LINE_CODES:
                 raise PayslipError(f"{who}: unknown line code {line.line_code!r}; known are {', '.join(LineCode)}.")
         total = sum(line.amount for line in self.lines)
         if total != self.paid_amount:
@@ -184,6 +191,8 @@ def render_payslip(document: PayslipDocument) -> bytes:
     """The PDF of one payslip: PDF/UA-1, fonts embedded as subsets, no date or number but the document's own."""
     with override(document.language):
         html = render_to_string("payroll_exports/payslip.html", page_values(document))
+    from weasyprint import HTML
+
     stored = json.dumps(document.to_dict(), sort_keys=True).encode()
     pdf: bytes = HTML(string=html).write_pdf(
         stylesheets=[_stylesheet(document.language)],
@@ -249,8 +258,13 @@ def _drawable_characters() -> frozenset[int]:
 
 
 @cache
-def _fonts() -> FontConfiguration:
+def _fonts() -> "FontConfiguration":
     """One for the life of a process: each new one would copy both font files."""
+    from weasyprint.text.fonts import FontConfiguration
+
+    # Its files are removed while the interpreter still can.
+    atexit.register(_stylesheet.cache_clear)
+    atexit.register(_fonts.cache_clear)
     return FontConfiguration()
 
 
@@ -266,7 +280,9 @@ def style_values() -> dict[str, Any]:
 
 
 @cache
-def _stylesheet(language: str) -> CSS:
+def _stylesheet(language: str) -> "CSS":
+    from weasyprint import CSS
+
     with override(language):
         css = render_to_string("payroll_exports/payslip.css", style_values())
     return CSS(string=css, font_config=_fonts())

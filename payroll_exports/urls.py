@@ -6,6 +6,7 @@ urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
     path("clerks/<month:month>/<path:clerk_no>/", views.clerk_month, name="clerk_month"),
     path("payslips/", views.payslips, name="payslips"),
+    path("payslips/language/", views.payslip_language, name="payslip_language"),
     path("payslips/<month:month>/<path:clerk_no>.pdf", views.payslip_pdf, name="payslip_pdf"),
     path("months/", views.months, name="months"),
     path("months/<month:month>/", views.month, name="month"),

@@ -138,6 +138,8 @@ def payslips(request: HttpRequest) -> HttpResponse:
     context = {
         "here": "payslips",
         "table": table,
+        "own": user.clerk,
+        "languages": Clerk.Language.choices,
         "month": of_month,
         "store": store,
         "months": [Choice(address(None, store), _("all months"), "", of_month is None)]
@@ -158,6 +160,21 @@ def payslip_pdf(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse
         content_type="application/pdf",
         headers={"Content-Disposition": _attachment(f"{payslip.month}-{clerk_no}.pdf"), "Cache-Control": "private"},
     )
+
+
+@require_POST
+def payslip_language(request: HttpRequest) -> HttpResponse:
+    """The language in which one's own payslips are made from now on."""
+    clerk = get_object_or_404(Clerk, user=reader(request))
+    if request.POST.get("language") not in Clerk.Language.values:
+        raise Http404
+    clerk.language = request.POST["language"]
+    clerk.save(update_fields=["language"])
+    messages.success(
+        request,
+        _("Payslips of months that close from now on are in %(language)s.") % {"language": clerk.get_language_display()},
+    )
+    return redirect("payslips")
 
 
 def _attachment(name: str) -> str:

@@ -9,6 +9,7 @@ import time_machine
 from auditlog.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
 from commission.explain import explain, with_parties
@@ -308,3 +309,20 @@ def test_there_is_no_other_file_and_no_other_month(cast: Cast) -> None:
     for url in ("/months/2026-13/", "/months/2026-1/", "/clerks/0000-00/C1/", "/months/2030-01/"):
         assert client.get(url).status_code == 404
     assert not LogEntry.objects.exists()
+
+
+def test_a_clerk_chooses_the_language_of_coming_payslips(cast: Cast) -> None:
+    client = cast.client("clerk")
+    page = client.get(reverse("payslips")).content.decode()
+    assert "Language of my payslips" in page
+    client.post(reverse("payslip_language"), {"language": "en"})
+    cast.chain.li.refresh_from_db()
+    assert cast.chain.li.language == "en"
+    assert client.post(reverse("payslip_language"), {"language": "fr"}).status_code == 404
+    cast.chain.li.refresh_from_db()
+    assert cast.chain.li.language == "en"
+    client.post(reverse("payslip_language"), {"language": "zh-hans"})
+
+
+def test_hr_has_no_payslips_of_its_own_to_choose_for(cast: Cast) -> None:
+    assert "Language of my payslips" not in cast.client("hr").get(reverse("payslips")).content.decode()

@@ -55,6 +55,8 @@ ROUTES = [
     Route("ask_to_close", (202602,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("approve_and_close", (202602,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("approve_and_close", (202602,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("payslip_language", (), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("payslip_language", (), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("make_payslips", (202601,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("make_payslips", (202601,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("month_job", (202601,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),

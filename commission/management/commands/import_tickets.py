@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
+from django.utils.translation import gettext as _
 from tqdm import tqdm
 
 from commission.money import format_amount
@@ -42,15 +43,16 @@ class Command(BaseCommand):
                     for problem in refused.problems.shown:
                         self.stderr.write(str(problem))
                     if (more := refused.problems.count - len(refused.problems.shown)) > 0:
-                        self.stderr.write(f"... and {more:,} more.")
+                        self.stderr.write(_("... and %(count)s more.") % {"count": f"{more:,}"})
                     raise CommandError(f"{path}: {refused}{_others(place, len(files))}") from None
                 except (OSError, OperationalError) as error:
                     bar.close()
                     reason = str(error).strip().rstrip(".")
-                    raise CommandError(
-                        f"{path}: nothing was imported, the disk or the database failed: {reason}. Put that right and "
-                        f"import the file again.{_others(place, len(files))}"
-                    ) from error
+                    sentence = _(
+                        "%(path)s: nothing was imported, the disk or the database failed: %(reason)s. Put that "
+                        "right and import the file again."
+                    ) % {"path": path, "reason": reason}
+                    raise CommandError(sentence + _others(place, len(files))) from error
             self.stdout.write(self.style.SUCCESS(_sentence(report, dry_run)))
 
 
@@ -58,24 +60,31 @@ def _others(before: int, files: int) -> str:
     """What became of the other files when one was refused."""
     parts = []
     if before:
-        parts.append(f" Files imported before it, which stay: {before}.")
+        parts.append(" " + _("Files imported before it, which stay: %(count)d.") % {"count": before})
     if before + 1 < files:
-        parts.append(f" Files not read: {files - before - 1}.")
+        parts.append(" " + _("Files not read: %(count)d.") % {"count": files - before - 1})
     return "".join(parts)
 
 
 def _sentence(report: TicketReport, dry_run: bool) -> str:
+    figures = {
+        "tickets": f"{report.tickets:,}",
+        "lines": f"{report.lines:,}",
+        "net": format_amount(report.net_amount),
+        "attributions": f"{report.attributions:,}",
+    }
     parts = [
-        f"{report.tickets:,} new tickets with {report.lines:,} lines, net {format_amount(report.net_amount)}",
-        f"{report.attributions:,} attributions",
+        _("new tickets: %(tickets)s, lines: %(lines)s, net: %(net)s") % figures,
+        _("attributions: %(attributions)s") % figures,
     ]
     if report.months:
-        parts.append(f"posted to {', '.join(report.months)}")
-    if report.late:
-        parts.append(f"{report.late:,} of them late")
-    if report.repeated:
-        parts.append(f"{report.repeated:,} tickets were there already")
-    if report.waiting:
-        parts.append(f"{report.waiting:,} returns wait for their original")
-    start = "would import " if dry_run else ""
+        parts.append(_("posted to %(months)s") % {"months": ", ".join(report.months)})
+    for count, text in (
+        (report.late, _("of them late: %(count)s")),
+        (report.repeated, _("tickets that were there already: %(count)s")),
+        (report.waiting, _("return lines that wait for their original: %(count)s")),
+    ):
+        if count:
+            parts.append(text % {"count": f"{count:,}"})
+    start = _("dry run, nothing changed: ") if dry_run else ""
     return f"{report.file}: {start}{'; '.join(parts)} ({report.seconds:.1f} s)"
