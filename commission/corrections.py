@@ -73,8 +73,8 @@ def correct(*, since: dt.date, booking: Booking) -> int:
         standing()
         .filter(business_date__gte=since, part__original__isnull=True, part__settled=False)
         .annotate(
-            due_kind=Subquery(due.values("booked_kind")[:1]),
-            due_owner=Coalesce(Subquery(due.values("booked_owner")[:1]), 0),
+            due_kind=Subquery(due.values("booked_kind")[:1]),  # type: ignore[misc] # an annotation
+            due_owner=Coalesce(Subquery(due.values("booked_owner")[:1]), 0),  # type: ignore[misc] # an annotation
         )
         .exclude(due_kind=F("kind"), due_owner=Coalesce(F("owner"), 0))
     )

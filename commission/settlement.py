@@ -67,7 +67,7 @@ def settle_return(
     part = SalePart.objects.create(
         sale=sale,
         number=min(line.line_no for line in lines),
-        store=store,
+        store_id=sale.store_id,
         business_date=business_date,
         month_number=sale.month_number,
         member_id=sale.member_id,

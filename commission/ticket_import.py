@@ -168,9 +168,13 @@ def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress:
                     copy.write("".join(map(_copy_row, chunk)))
             cursor.execute("ANALYZE staged_line")
         else:
+            sold_at = StagedLine._fields.index("sold_at")
             places = ", ".join(["%s"] * len(StagedLine._fields))
             while chunk := list(islice(lines, _CHUNK)):
-                rows = [line._replace(sold_at=connection.ops.adapt_datetimefield_value(line.sold_at)) for line in chunk]
+                rows = [
+                    (*line[:sold_at], connection.ops.adapt_datetimefield_value(line.sold_at), *line[sold_at + 1 :])
+                    for line in chunk
+                ]
                 cursor.executemany(f"INSERT INTO staged_line ({columns}) VALUES ({places})", rows)
     if not report.rows and not problems.count:
         problems.add(path.name, 0, "", "", _("The file has a header and no rows."), _("Export the tickets again."))

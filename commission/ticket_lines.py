@@ -296,12 +296,9 @@ class LineReader:
         return StagedLine(
             row, store_id, day, business_date[1], ticket_no, sold_at, server_id, member_no or None, int(line),
             product_no, category.pk, quantity_milli, net_amount, is_return, plan.pk,
-            *(
-                # A return takes rate and exclusion from its original, once that is known.
-                (None, None, None, None)
-                if is_return
-                else (rate.excluded, rate.rate_bp, rate.unit_amount, commission_e4)
-            ),
+            # A return takes rate and exclusion from its original, once that is known.
+            None if is_return else rate.excluded, None if is_return else rate.rate_bp,
+            None if is_return else rate.unit_amount, None if is_return else commission_e4,
             original_store or None, original_day or None, original_ticket or None,
             int(original_line) if original_line else None,
         )  # fmt: skip

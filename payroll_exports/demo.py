@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from django.core.management import call_command
@@ -164,7 +165,7 @@ def _hand_out(directory: Path, months: list[str], summary: DemoSummary, progress
     for name in months:
         month = get_month(name)
         label = _("payslips of %(month)s") % {"month": name}
-        make_payslip_files(month, progress=lambda done, of, label=label: progress(label, done, of))
+        make_payslip_files(month, progress=partial(progress, label))
         written = write_payslips(month, directory / "payslips")
         summary.pdfs += len(written)
         summary.pdf_bytes += sum(file.size for file in written)

@@ -172,7 +172,8 @@ def payslip_language(request: HttpRequest) -> HttpResponse:
     clerk.save(update_fields=["language"])
     messages.success(
         request,
-        _("Payslips of months that close from now on are in %(language)s.") % {"language": clerk.get_language_display()},
+        _("Payslips of months that close from now on are in %(language)s.")
+        % {"language": clerk.get_language_display()},
     )
     return redirect("payslips")
 

