@@ -595,4 +595,5 @@ def test_memory_does_not_grow_with_the_file(shared_database: None, tmp_path: Pat
                     text = row.replace("NUMBER", f"{size}-{number}").replace("CARD", f"NO{number}" if refused else "M1")
                     file.write(f"{text}\n")
             peaks.append(peak(path, refused=refused))
-        assert peaks[1] < peaks[0] + 40, f"MB for 20,000 and 200,000 lines: {peaks}"
+        # SQLite keeps up to 64 MB of pages; the lines themselves would take some 200 MB.
+        assert peaks[1] < peaks[0] + 80, f"MB for 20,000 and 200,000 lines: {peaks}"
