@@ -21,7 +21,8 @@ from commission.money import (
 from tests.builders import make_store
 
 numerators = st.integers(-4 * 10**18, 4 * 10**18)
-denominators = st.one_of(st.just(10_000), st.integers(1, 10**12))
+# PostgreSQL takes a denominator that is written out for 32 bits, and it is doubled.
+denominators = st.one_of(st.just(10_000), st.integers(1, 10**9))
 
 
 def by_decimal(numerator: int, denominator: int) -> int:
