@@ -99,6 +99,11 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "portfolios.User"
+# Who changed a login or a clerk's record, and when. What pays has its own history in rows that are never edited.
+AUDITLOG_INCLUDE_TRACKING_MODELS = (
+    {"model": "portfolios.User", "exclude_fields": ["password", "last_login"]},
+    "portfolios.Clerk",
+)
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -124,7 +129,8 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
 AXES_RESET_ON_SUCCESS = True
 
-LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="zh-hans")
+# What commands speak, and pages where the browser asks for neither language: by default that of the terminal.
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="zh-hans" if env.str("LANG", default="").startswith("zh") else "en")
 LANGUAGES = [("zh-hans", _("Simplified Chinese")), ("en", _("English"))]
 # The choice of language outlives the visit.
 LANGUAGE_COOKIE_AGE = 60 * 60 * 24 * 365

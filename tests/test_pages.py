@@ -304,11 +304,12 @@ def test_the_files_of_a_closed_month_and_who_took_them(cast: Cast) -> None:
 
 def test_there_is_no_other_file_and_no_other_month(cast: Cast) -> None:
     client = cast.client("hr")
+    before = LogEntry.objects.count()
     for file in ("payroll.pdf", "attributions.json", "salaries.csv"):
         assert client.get(f"/months/2026-01/exports/{file}").status_code == 404
     for url in ("/months/2026-13/", "/months/2026-1/", "/clerks/0000-00/C1/", "/months/2030-01/"):
         assert client.get(url).status_code == 404
-    assert not LogEntry.objects.exists()
+    assert LogEntry.objects.count() == before
 
 
 def test_a_clerk_chooses_the_language_of_coming_payslips(cast: Cast) -> None:
@@ -326,3 +327,10 @@ def test_a_clerk_chooses_the_language_of_coming_payslips(cast: Cast) -> None:
 
 def test_hr_has_no_payslips_of_its_own_to_choose_for(cast: Cast) -> None:
     assert "Language of my payslips" not in cast.client("hr").get(reverse("payslips")).content.decode()
+
+
+def test_who_changed_a_clerks_record_is_on_record(cast: Cast) -> None:
+    cast.client("clerk").post(reverse("payslip_language"), {"language": "en"})
+    entry = LogEntry.objects.get_for_object(cast.chain.li).latest()
+    assert (entry.actor, entry.changes_dict["language"]) == (cast.users["clerk"], ["zh-hans", "en"])
+    cast.client("clerk").post(reverse("payslip_language"), {"language": "zh-hans"})
