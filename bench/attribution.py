@@ -147,7 +147,7 @@ def write(options: Namespace) -> None:
             return execute("SELECT COUNT(*), SUM(hashtextextended(CAST(a AS text), 0)) FROM commission_attribution a")[
                 0
             ]
-        columns = [field.column for field in Attribution._meta.local_concrete_fields]
+        columns = [str(field.column) for field in Attribution._meta.local_concrete_fields]
         totals = ", ".join(f"SUM(id % 1000003 * {column})" for column in columns if column.endswith("_amount"))
         texts = "SUM(id % 1000003 * (UNICODE(kind) + UNICODE(reason) + UNICODE(pay_line) + IFNULL(owner_id, 0)))"
         return execute(f"SELECT COUNT(*), {texts}, {totals} FROM commission_attribution")[0]

@@ -102,7 +102,7 @@ def print_medians(
     }
     print(f"{'':24}{'seconds':>10}{'processor':>11}{'ratio':>8}{'of processor':>14}   target")
     for name, (clock, processor) in medians.items():
-        line = f"{name:24}{clock:10.2f}{processor:11.2f}"
+        line = f"{name:24}{clock:10.4f}{processor:11.4f}"
         if name != measured_one:
             mine = medians[measured_one]
             line += f"{mine[0] / clock:7.2f}x{mine[1] / processor:13.2f}x"

@@ -37,7 +37,7 @@ def insert_select(
     """
     names = {name: f"to_{name}" for name in columns}
     rows = source.annotate(**{names[name]: expression for name, expression in columns.items()})
-    taken = {expression.name for expression in columns.values() if isinstance(expression, F)}
+    taken = {expression.name for expression in columns.values() if isinstance(expression, F)}  # type: ignore[attr-defined]
     carried = [name for name in source.query.annotations if name not in taken] if shares else []
     sql, params = rows.values_list(*names.values(), *carried).query.sql_with_params()
     quote = connection.ops.quote_name
@@ -53,7 +53,7 @@ def insert_select(
             outer.add_annotation(expression, f"to_{name}")
         outer_sql, outer_params = outer.sql_with_params()
         sql, params = f"{outer_sql} FROM ({sql}) AS booked", (*outer_params, *params)
-    into = ", ".join(quote(model._meta.get_field(name).column) for name in [*columns, *(shares or ())])  # type: ignore[union-attr]
+    into = ", ".join(quote(model._meta.get_field(name).column) for name in [*columns, *(shares or ())])  # type: ignore[union-attr,arg-type]
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {quote(model._meta.db_table)} ({into}) {sql}", params)
         return cursor.rowcount

@@ -163,9 +163,9 @@ def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress:
     columns = ", ".join(StagedLine._fields)
     with connection.cursor() as cursor:
         if postgresql:
-            with cursor.copy(f"COPY staged_line ({columns}) FROM STDIN") as copy:
+            with cursor.copy(f"COPY staged_line ({columns}) FROM STDIN (NULL '')") as copy:
                 while chunk := list(islice(lines, _CHUNK)):
-                    copy.write("".join(map(_copy_row, chunk)))
+                    copy.write(_copy_text(chunk))
             cursor.execute("ANALYZE staged_line")
         else:
             sold_at = StagedLine._fields.index("sold_at")
@@ -180,9 +180,11 @@ def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress:
         problems.add(path.name, 0, "", "", _("The file has a header and no rows."), _("Export the tickets again."))
 
 
-def _copy_row(line: StagedLine) -> str:
-    # Control characters were refused, so that of what COPY reads as its own only the backslash can occur.
-    return "\t".join(["\\N" if cell is None else str(cell).replace("\\", "\\\\") for cell in line]) + "\n"
+def _copy_text(chunk: list[StagedLine]) -> str:
+    # Control characters were refused, so that of what COPY reads as its own only the backslash can occur; and a text
+    # that may be absent is never empty.
+    rows = ("\t".join(["" if cell is None else str(cell) for cell in line]) + "\n" for line in chunk)
+    return "".join(rows).replace("\\", "\\\\")
 
 
 def _refresh_statistics() -> None:
@@ -376,7 +378,9 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
     with connection.chunked_cursor() as cursor:
         cursor.execute(
             "SELECT r.id, rs.booking_id, r.net_amount, o.id, o.net_amount, o.commission_e4, o.excluded, o.rate_bp, "
-            "o.unit_amount, o.is_return, rs.ticket_no, r.line_no, rs.store_id, rs.business_date "
+            "o.unit_amount, o.is_return, rs.ticket_no, r.line_no, rs.store_id, rs.business_date, "
+            "(SELECT CAST(COALESCE(SUM(b.net_amount), 0) AS bigint) FROM commission_saleline b "
+            " WHERE b.original_line_id = o.id) "
             "FROM commission_saleline r JOIN commission_sale rs ON rs.id = r.sale_id "
             "JOIN portfolios_store store ON store.store_no = r.original_store_no "
             "JOIN commission_sale os ON os.store_id = store.id AND os.business_date = r.original_business_date "
@@ -388,14 +392,14 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
             matched = []
             for (
                 line_id, booking_id, net, original_id, original_net, original_e4, excluded, rate_bp, unit_amount,
-                is_return, ticket_no, line_no, store_id, business_date,
+                is_return, ticket_no, line_no, store_id, business_date, returned,
             ) in rows:  # fmt: skip
                 if original_id is None or is_return:
                     reason = _("Its original has no such line.") if original_id is None else _("It returns a return.")
                     remedy = _("Check the four original columns.")
                 else:
                     if remainder[0] != original_id:
-                        remainder = (original_id, original_net + _returned(original_id))
+                        remainder = (original_id, original_net + returned)
                     left = remainder[1]
                     if left + net >= 0:
                         remainder = (original_id, left + net)
@@ -430,12 +434,6 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
                 )
 
 
-def _returned(original_line_id: int) -> int:
-    """What has come back of a line, in minor units, below zero."""
-    total = SaleLine.objects.filter(original_line=original_line_id).aggregate(total=Sum("net_amount"))["total"]
-    return int(total or 0)
-
-
 def _part_left(commission_e4: int, left: int, net_amount: int) -> int:
     return round_half_away(commission_e4 * left, net_amount) if net_amount else 0
 
@@ -456,6 +454,8 @@ def _return_parts(newest_part: int) -> None:
         "GROUP BY rs.id, rs.store_id, rs.business_date, rs.month_number, rs.member_id, r.server_id, op.id, op.plan_id "
         "ORDER BY rs.business_date, rs.sold_at, rs.id, MIN(r.line_no)"
     )
+    # There were none when it last looked: it would go through all of these parts for each of the lines.
+    _refresh_statistics()
     _execute(
         "UPDATE commission_saleline SET part_id = (SELECT p.id FROM commission_salepart p "
         "JOIN commission_saleline o ON o.id = commission_saleline.original_line_id "

@@ -32,6 +32,8 @@ _WHOLE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _QUANTITY = re.compile(r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,3})?", re.ASCII)
 # What Excel makes of a long number, or of one that it took for a decimal.
 _DAMAGED = re.compile(r"[0-9](?:\.[0-9]+)?[eE]\+[0-9]+|[0-9]+\.0+", re.ASCII)
+# Most numbers, which can be neither.
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -129,6 +131,7 @@ class LineReader:
         self._plan_book = PlanBook()
         self._dates: dict[str, tuple[dt.date, int]] = {}
         self._plan_of: dict[tuple[int, str], Plan | None] = {}
+        self._last_time: tuple[str, dt.datetime | None] = ("", None)
 
     def read(self, row: int, cells: list[str]) -> StagedLine | None:
         """The checked row, or None when something in it was reported."""
@@ -144,6 +147,8 @@ class LineReader:
             self._report(row, column, value, reason, remedy)
 
         def check_number(column: str, value: str, longest: int = 40) -> None:
+            if _PLAIN.fullmatch(value):
+                return
             if not value:
                 report(column, value, _("It is empty."), _("Every line needs it."))
             elif _DAMAGED.fullmatch(value):
@@ -168,13 +173,8 @@ class LineReader:
         if business_date is None:
             report("business_date", day, _("It is no date."), _("Write it as YYYY-MM-DD, for example 2026-10-31."))
         check_number("ticket_no", ticket_no)
-        sold_at = None
-        if _SOLD_AT.fullmatch(sold):
-            try:
-                sold_at = dt.datetime.fromisoformat(sold)
-            except ValueError:
-                sold_at = None
-        if sold_at is None or not FIRST_DAY <= sold_at.date() <= LAST_DAY:
+        sold_at = self._time(sold)
+        if sold_at is None:
             report(
                 "sold_at",
                 sold,
@@ -315,6 +315,19 @@ class LineReader:
                 return None
             self._dates[text] = (day, month_number(day))
         return self._dates[text]
+
+    def _time(self, text: str) -> dt.datetime | None:
+        # The lines of a ticket, which come one after the other, have the same.
+        if text != self._last_time[0]:
+            self._last_time = (text, None)
+            if _SOLD_AT.fullmatch(text):
+                try:
+                    time = dt.datetime.fromisoformat(text)
+                except ValueError:
+                    return None
+                if FIRST_DAY <= time.date() <= LAST_DAY:
+                    self._last_time = (text, time)
+        return self._last_time[1]
 
     def _quantity(self, text: str) -> int | None:
         if not _QUANTITY.fullmatch(text):
