@@ -110,7 +110,7 @@ def make_plan(
     return plan
 
 
-def make_chain(**shares: int) -> Plan:
+def make_chain(**shares: Any) -> Plan:
     """Stores S1 and S2; clerks 李 C1, 王 C2, 张 C3; member M1 of 李, M0 of nobody; rates of 1, 3 and 5%, none for rx.
 
     The product UNIT pays 1.50 for each piece. `shares` are the plan's, in basis points.

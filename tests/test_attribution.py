@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,24 +261,24 @@ class BigChain:
         for number in self.STORES:
             make_store(number)
         self.left_on: dict[str, dt.date | None] = {}
-        for number in range(14):
+        for place in range(14):
             leaves = self.random.random() < 0.4
             on = self.day() if leaves else None
-            self.left_on[f"C{number}"] = on
-            make_clerk(f"C{number}", left_on=on.isoformat() if on else "")
+            self.left_on[f"C{place}"] = on
+            make_clerk(f"C{place}", left_on=on.isoformat() if on else "")
         for category in self.CATEGORIES:
             make_category(category, excluded=category == "rx")
         self.plans: list[tuple[str | None, dt.date, dt.date, Plan]] = []
         self.rates: dict[str, dict[str, int | None]] = {}
-        for number, (store, since, until) in enumerate(
+        for at, (store, since, until) in enumerate(
             [(None, "2026-01-01", "2026-02-10"), (None, "2026-02-10", ""), ("S1", "2026-01-01", "2026-03-01"),
              ("S2", "2026-02-01", ""), ("S3", "2026-01-15", "2026-01-31")]
         ):  # fmt: skip
             rates = {category: self.random.choice([100, 333, 500, 1_250]) for category in ("otc", "device", "care")}
-            self.rates[f"P{number}"] = {**rates, "rx": 200 if number == 3 else None}
+            self.rates[f"P{at}"] = {**rates, "rx": 200 if at == 3 else None}
             plan = make_plan(
-                f"P{number}",
-                rates={category: rate for category, rate in self.rates[f"P{number}"].items() if rate is not None},
+                f"P{at}",
+                rates={category: rate for category, rate in self.rates[f"P{at}"].items() if rate is not None},
                 units={"UNIT": self.random.choice([1, 37, 150])},
                 products={"SPECIAL": 777},
                 store=Store.objects.get(store_no=store) if store else None,
@@ -288,12 +289,12 @@ class BigChain:
                 walk_in_share_bp=self.random.choice([0, 1, 5_000, 9_999, 10_000]),
             )
             self.plans.append((store, plan.valid_from, plan.valid_to, plan))
-        self.units = dict(
+        self.units: dict[str, Any] = dict(
             Plan.objects.filter(products__product_no="UNIT").values_list("plan_no", "products__unit_amount")
         )
         self.bindings: dict[str, list[tuple[str, dt.date, dt.date]]] = defaultdict(list)
-        for number in range(120):
-            self.member(f"M{number}")
+        for member in range(120):
+            self.member(f"M{member}")
 
     def day(self) -> dt.date:
         return self.first_day + dt.timedelta(days=self.random.randrange(100))
@@ -414,7 +415,7 @@ class Reference:
                     e4 = net * (777 if row["product_no"] == "SPECIAL" else rate)
                 it.credit += 0 if rate is None else net
                 it.commission_e4 += e4
-                key = tuple(row[name] for name in ("store_no", "business_date", "ticket_no", "line_no"))
+                key = (row["store_no"], row["business_date"], row["ticket_no"], row["line_no"])
                 facts = {
                     "net": net,
                     "left": net,
@@ -429,8 +430,8 @@ class Reference:
     def returns(self, rows: list[Row]) -> None:
         parts: dict[int, list[tuple[Row, Standing, dict[str, int]]]] = {}
         for row in rows:
-            names = ("original_store_no", "original_business_date", "original_ticket_no", "original_line_no")
-            it, original = self.of_line[tuple(row[name] for name in names)]
+            of_store, of_day = row["original_store_no"], row["original_business_date"]
+            it, original = self.of_line[of_store, of_day, row["original_ticket_no"], row["original_line_no"]]
             parts.setdefault(id(it), []).append((row, it, original))
         for part in parts.values():
             row, it, _original = part[0]

@@ -481,8 +481,9 @@ def test_two_imports_of_one_file_book_it_once(shared_database: None, tmp_path: P
         till = Till(tmp_path)
         tickets = [ticket(f"T{n}", "03-05", line("200.00", by="C3"), member="M1") for n in range(200)]
         reports = load_together(till.file(*tickets), till.file(*tickets))
-        assert all(isinstance(report, TicketReport) for report in reports), reports
-        booked_by = sorted((report.tickets, report.repeated, report.attributions) for report in reports)
+        done = [report for report in reports if isinstance(report, TicketReport)]
+        assert len(done) == 2, reports
+        booked_by = sorted((report.tickets, report.repeated, report.attributions) for report in done)
         assert booked_by == [(0, 200, 0), (200, 0, 200)]
         assert (Sale.objects.count(), Attribution.objects.count(), Booking.objects.count()) == (200, 200, 1)
         assert sum(row["commission_amount"] for row in booked()) == 200 * 600
@@ -507,7 +508,7 @@ def test_a_sale_and_its_return_at_once_find_each_other(shared_database: None, tm
         till = Till(tmp_path)
         back = ticket("R1", "03-06", line("-200.00", by="C3", of=("T1", "03-05", 1)))
         reports = load_together(till.file(changed()), till.file(back))
-        assert sum(report.attributions for report in reports) == 2
+        assert sum(report.attributions for report in reports if isinstance(report, TicketReport)) == 2
         assert sum(row["commission_amount"] for row in booked()) == 0
 
     in_its_own_thread(scenario)
