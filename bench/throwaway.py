@@ -6,6 +6,7 @@ DATABASE_URL is the new database, so that what is measured (memory too) is that 
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,8 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 
 def run_in(vendor: str, options: argparse.Namespace) -> None:
     """Runs this script once more, inside a new database of that vendor."""
+    # A polite end must still drop the database.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     with _postgresql(options.postgres) if vendor == "postgresql" else _sqlite() as url:
         done = subprocess.run([sys.executable, *sys.argv, "--inside"], env={**os.environ, "DATABASE_URL": url})
     if done.returncode:
@@ -100,15 +103,12 @@ def print_medians(
     medians = {
         name: [statistics.median(column) for column in zip(*rounds, strict=True)] for name, rounds in times.items()
     }
-    print(f"{'':24}{'seconds':>10}{'processor':>11}{'ratio':>8}{'of processor':>14}   target")
+    mine = medians[measured_one]
+    print(f"{'':24}{'seconds':>10}{'processor':>11}{'ratio':>9}{'of processor':>14}   target")
     for name, (clock, processor) in medians.items():
-        line = f"{name:24}{clock:10.4f}{processor:11.4f}"
-        if name != measured_one:
-            mine = medians[measured_one]
-            line += f"{mine[0] / clock:7.2f}x{mine[1] / processor:13.2f}x"
-            if targets and name in targets:
-                line += f"   at most {targets[name]}x"
-        print(line)
+        ratios = f"{mine[0] / clock:8.3g}x{mine[1] / processor:13.3g}x" if name != measured_one else ""
+        target = f"   at most {targets[name]}x" if targets and name in targets else ""
+        print(f"{name:24}{clock:10.4f}{processor:11.4f}{ratios}{target}".replace("nanx", "  -").replace("nan", "  -"))
 
 
 def peak_memory() -> int:
