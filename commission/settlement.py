@@ -10,8 +10,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from commission.attribution import attribute, lock_ledger
+from commission.attribution import attribute
 from commission.models import Booking, Sale, SaleLine, SalePart
+from commission.rebinding import hold_ledger
 from commission.ticket_lines import PlanBook
 from portfolios.models import Store, User
 
@@ -35,7 +36,7 @@ def settle_return(
     """
     if not reason.strip():
         raise SettlementError(_("Say why the return is settled: the reason is kept with it."))
-    lock_ledger()
+    hold_ledger()
     store = Store.objects.filter(store_no=store_no).first()
     sale = Sale.objects.filter(store=store, business_date=business_date, ticket_no=ticket_no).first()
     lines = list(waiting_returns().filter(sale=sale).select_related("category")) if sale else []

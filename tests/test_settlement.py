@@ -70,3 +70,8 @@ class TestSettlement:
         assert waiting_returns().count() == 2
         with pytest.raises(CommandError, match="Ticket T9"):
             call_command("settle_return", "S1", "2026-03-10", "T9", "--reason=old")
+
+
+def test_before_the_first_ticket_there_is_nothing_to_settle():
+    with pytest.raises(CommandError, match="Ticket T1 of store S1 on 2026-03-10 has no return"):
+        call_command("settle_return", "S1", "2026-03-10", "T1", "--reason=old")
