@@ -28,6 +28,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _SOLD_AT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})", re.ASCII
 )
+_FIRST_NUMBERS = frozenset(map(str, range(1, 100)))
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _QUANTITY = re.compile(r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,3})?", re.ASCII)
 # What Excel makes of a long number, or of one that it took for a decimal.
@@ -94,8 +95,8 @@ class PlanBook:
         self._products: dict[int, dict[str, Rate]] = {}
         for plan in Plan.objects.prefetch_related("rates", "products"):
             self._plans.setdefault(plan.store_id, []).append(plan)
-            self._rates[plan.pk] = {r.category_id: Rate(r.excluded, r.rate_bp) for r in plan.rates.all()}
-            self._products[plan.pk] = {
+            self._rates[plan.id] = {r.category_id: Rate(r.excluded, r.rate_bp) for r in plan.rates.all()}
+            self._products[plan.id] = {
                 p.product_no: Rate(rate_bp=p.rate_bp, unit_amount=p.unit_amount) for p in plan.products.all()
             }
 
@@ -112,7 +113,7 @@ class PlanBook:
 
         What the plan or the category excludes stays excluded, whatever the product's own rate.
         """
-        rate = self._rates[plan_id].get(category.pk)
+        rate = self._rates[plan_id].get(category.id)
         if rate is None and category.excluded:
             rate = Rate(excluded=True)
         if rate is not None and rate.excluded:
@@ -132,6 +133,7 @@ class LineReader:
         self._dates: dict[str, tuple[dt.date, int]] = {}
         self._plan_of: dict[tuple[int, str], Plan | None] = {}
         self._last_time: tuple[str, dt.datetime | None] = ("", None)
+        self._quantities: dict[str, int] = {}
 
     def read(self, row: int, cells: list[str]) -> StagedLine | None:
         """The checked row, or None when something in it was reported."""
@@ -186,7 +188,7 @@ class LineReader:
             report("clerk_no", clerk_no, _("There is no clerk with this number."), _("Import clerks.csv first."))
         if member_no:
             check_number("member_no", member_no)
-        if not _WHOLE.fullmatch(line):
+        if line not in _FIRST_NUMBERS and not _WHOLE.fullmatch(line):
             report("line_no", line, _("It is no line number."), _("Count the lines of a ticket from 1."))
         check_number("product_no", product_no, longest=50)
         category = self._categories.get(category_no)
@@ -275,7 +277,7 @@ class LineReader:
             return None
         if wrong or category is None or quantity_milli is None or net_amount is None or sold_at is None:
             return None
-        rate = self._plan_book.rate(plan.pk, category, product_no)
+        rate = self._plan_book.rate(plan.id, category, product_no)
         if rate is None:
             report(
                 "category",
@@ -295,7 +297,7 @@ class LineReader:
             return None
         return StagedLine(
             row, store_id, day, business_date[1], ticket_no, sold_at, server_id, member_no or None, int(line),
-            product_no, category.pk, quantity_milli, net_amount, is_return, plan.pk,
+            product_no, category.id, quantity_milli, net_amount, is_return, plan.id,
             # A return takes rate and exclusion from its original, once that is known.
             None if is_return else rate.excluded, None if is_return else rate.rate_bp,
             None if is_return else rate.unit_amount, None if is_return else commission_e4,
@@ -330,11 +332,19 @@ class LineReader:
         return self._last_time[1]
 
     def _quantity(self, text: str) -> int | None:
+        known = self._quantities.get(text)
+        if known is not None:
+            return known
         if not _QUANTITY.fullmatch(text):
             return None
         whole, _dot, decimals = text.lstrip("-").partition(".")
         milli = int(whole) * 1000 + int(decimals.ljust(3, "0") or 0)
-        return None if milli > MAX_AMOUNT else (-milli if text[0] == "-" else milli)
+        if milli > MAX_AMOUNT:
+            return None
+        milli = -milli if text[0] == "-" else milli
+        if len(self._quantities) < 1_000:
+            self._quantities[text] = milli
+        return milli
 
     def _plan(self, store_id: int, day: str, on: dt.date) -> Plan | None:
         key = (store_id, day)
