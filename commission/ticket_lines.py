@@ -132,7 +132,9 @@ class LineReader:
         self._plan_book = PlanBook()
         self._dates: dict[str, tuple[dt.date, int]] = {}
         self._plan_of: dict[tuple[int, str], Plan | None] = {}
-        self._last_time: tuple[str, dt.datetime | None] = ("", None)
+        # The lines of a ticket come one after the other: what they share is checked once.
+        self._last_ticket: tuple[str, str, str, str, str] | None = None
+        self._last_facts: tuple[int, tuple[dt.date, int], dt.datetime, Plan] | None = None
         self._quantities: dict[str, int] = {}
 
     def read(self, row: int, cells: list[str]) -> StagedLine | None:
@@ -168,26 +170,46 @@ class LineReader:
                     _("At most %(longest)d printable characters.") % {"longest": longest},
                 )
 
-        store_id = self._stores.get(store_no)
-        if store_id is None:
-            report("store_no", store_no, _("There is no store with this number."), _("Import stores.csv first."))
-        business_date = self._date(day)
-        if business_date is None:
-            report("business_date", day, _("It is no date."), _("Write it as YYYY-MM-DD, for example 2026-10-31."))
-        check_number("ticket_no", ticket_no)
-        sold_at = self._time(sold)
-        if sold_at is None:
-            report(
-                "sold_at",
-                sold,
-                _("It is no time with an offset."),
-                _("Write it as 2026-10-31T18:05:00+08:00."),
-            )
+        ticket = (store_no, day, ticket_no, sold, member_no)
+        store_id: int | None
+        business_date: tuple[dt.date, int] | None
+        sold_at: dt.datetime | None
+        plan: Plan | None = None
+        if self._last_facts is not None and ticket == self._last_ticket:
+            store_id, business_date, sold_at, plan = self._last_facts
+        else:
+            store_id = self._stores.get(store_no)
+            if store_id is None:
+                report("store_no", store_no, _("There is no store with this number."), _("Import stores.csv first."))
+            business_date = self._date(day)
+            if business_date is None:
+                report("business_date", day, _("It is no date."), _("Write it as YYYY-MM-DD, for example 2026-10-31."))
+            check_number("ticket_no", ticket_no)
+            sold_at = self._time(sold)
+            if sold_at is None:
+                report(
+                    "sold_at",
+                    sold,
+                    _("It is no time with an offset."),
+                    _("Write it as 2026-10-31T18:05:00+08:00."),
+                )
+            if member_no:
+                check_number("member_no", member_no)
+            self._last_facts = None
+            if store_id is not None and business_date is not None:
+                plan = self._plan(store_id, day, business_date[0])
+                if plan is None:
+                    report(
+                        "business_date",
+                        day,
+                        _("No plan covers this store and date."),
+                        _("Import a plan that is valid on it, for the store or for the chain."),
+                    )
+                elif sold_at is not None and not wrong:
+                    self._last_ticket, self._last_facts = ticket, (store_id, business_date, sold_at, plan)
         server_id = self._clerks.get(clerk_no) if clerk_no else None
         if clerk_no and server_id is None:
             report("clerk_no", clerk_no, _("There is no clerk with this number."), _("Import clerks.csv first."))
-        if member_no:
-            check_number("member_no", member_no)
         if line not in _FIRST_NUMBERS and not _WHOLE.fullmatch(line):
             report("line_no", line, _("It is no line number."), _("Count the lines of a ticket from 1."))
         check_number("product_no", product_no, longest=50)
@@ -264,18 +286,16 @@ class LineReader:
                         _("It is no line number."),
                         _("Count the lines of a ticket from 1."),
                     )
-        if store_id is None or business_date is None:
-            return None
-        plan = self._plan(store_id, day, business_date[0])
-        if plan is None:
-            report(
-                "business_date",
-                day,
-                _("No plan covers this store and date."),
-                _("Import a plan that is valid on it, for the store or for the chain."),
-            )
-            return None
-        if wrong or category is None or quantity_milli is None or net_amount is None or sold_at is None:
+        if (
+            wrong
+            or store_id is None
+            or business_date is None
+            or sold_at is None
+            or plan is None
+            or category is None
+            or quantity_milli is None
+            or net_amount is None
+        ):
             return None
         rate = self._plan_book.rate(plan.id, category, product_no)
         if rate is None:
@@ -318,18 +338,15 @@ class LineReader:
             self._dates[text] = (day, month_number(day))
         return self._dates[text]
 
-    def _time(self, text: str) -> dt.datetime | None:
-        # The lines of a ticket, which come one after the other, have the same.
-        if text != self._last_time[0]:
-            self._last_time = (text, None)
-            if _SOLD_AT.fullmatch(text):
-                try:
-                    time = dt.datetime.fromisoformat(text)
-                except ValueError:
-                    return None
-                if FIRST_DAY <= time.date() <= LAST_DAY:
-                    self._last_time = (text, time)
-        return self._last_time[1]
+    @staticmethod
+    def _time(text: str) -> dt.datetime | None:
+        if not _SOLD_AT.fullmatch(text):
+            return None
+        try:
+            time = dt.datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        return time if FIRST_DAY <= time.date() <= LAST_DAY else None
 
     def _quantity(self, text: str) -> int | None:
         known = self._quantities.get(text)
