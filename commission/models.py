@@ -205,7 +205,9 @@ class SalePart(models.Model):
     store = models.ForeignKey(Store, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
     business_date = models.DateField(_("business date"))
     month_number = models.PositiveIntegerField(_("month of the business date"))
-    member = models.ForeignKey(Member, models.PROTECT, null=True, db_constraint=False, related_name="sale_parts")
+    member = models.ForeignKey(
+        Member, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="sale_parts"
+    )
     server = models.ForeignKey(Clerk, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+")
     original = models.ForeignKey(
         "self", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="returns"
@@ -222,7 +224,6 @@ class SalePart(models.Model):
         verbose_name_plural = _("ticket parts")
         indexes = [
             models.Index(name="part_of_original", fields=["original"], condition=Q(original__isnull=False)),
-            models.Index(name="part_business_date", fields=["business_date"]),
         ]
         constraints = [
             models.UniqueConstraint(name="one_part_per_number", fields=["sale", "number"]),

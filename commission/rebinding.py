@@ -10,7 +10,7 @@ from django.db.models import Max
 
 from commission.attribution import lock_ledger
 from commission.corrections import correct
-from commission.models import Booking, SalePart
+from commission.models import Booking, Sale
 from portfolios.models import User
 from portfolios.months import first_open_month
 
@@ -26,7 +26,7 @@ def correct_since(since: dt.date | None, *, source: str, recorded_by: User | Non
 
     Returns the number of ticket parts that were corrected.
     """
-    last = SalePart.objects.aggregate(last=Max("business_date"))["last"]
+    last = Sale.objects.aggregate(last=Max("business_date"))["last"]
     if since is None or last is None or since > last:
         return 0
     return correct(since=since, booking=Booking.objects.create(source=source, recorded_by=recorded_by))
