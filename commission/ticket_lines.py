@@ -297,8 +297,9 @@ class LineReader:
             or net_amount is None
         ):
             return None
-        rate = self._plan_book.rate(plan.id, category, product_no)
-        if rate is None:
+        # A return takes rate and exclusion from its original, once that is known.
+        rate = None if is_return else self._plan_book.rate(plan.id, category, product_no)
+        if rate is None and not is_return:
             report(
                 "category",
                 category_no,
@@ -306,8 +307,8 @@ class LineReader:
                 _("Give it a rate, or exclude it, in a plan of its own date."),
             )
             return None
-        commission_e4 = rate.commission_e4(net_amount, quantity_milli)
-        if abs(commission_e4) > MAX_AMOUNT * WHOLE_BP:
+        commission_e4 = rate.commission_e4(net_amount, quantity_milli) if rate else None
+        if commission_e4 is not None and commission_e4 > MAX_AMOUNT * WHOLE_BP:
             report(
                 "quantity",
                 quantity,
@@ -318,9 +319,8 @@ class LineReader:
         return StagedLine(
             row, store_id, day, business_date[1], ticket_no, sold_at, server_id, member_no or None, int(line),
             product_no, category.id, quantity_milli, net_amount, is_return, plan.id,
-            # A return takes rate and exclusion from its original, once that is known.
-            None if is_return else rate.excluded, None if is_return else rate.rate_bp,
-            None if is_return else rate.unit_amount, None if is_return else commission_e4,
+            rate.excluded if rate else None, rate.rate_bp if rate else None, rate.unit_amount if rate else None,
+            commission_e4,
             original_store or None, original_day or None, original_ticket or None,
             int(original_line) if original_line else None,
         )  # fmt: skip

@@ -10,10 +10,10 @@ from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from commission.models import Attribution, SaleLine
+from commission.models import Attribution, Plan, SaleLine
 from commission.money import format_amount
 from portfolios.models import Clerk
-from tests.builders import AMOUNTS, Row, Till, bind, booked, close, day, line, make_chain, shares, ticket
+from tests.builders import AMOUNTS, Row, Till, bind, booked, close, day, line, make_chain, make_plan, shares, ticket
 
 pytestmark = pytest.mark.django_db
 
@@ -41,6 +41,15 @@ def test_a_return_is_the_old_servers_whoever_takes_it_back(till: Till) -> None:
     till.load(ticket("R1", "03-06", line("-200.00", by="C2", of=("T1", "03-05", 1))))
     (row,) = booked(ticket="R1")
     assert (row["owner_no"], row["server_no"], row["owner_commission_amount"]) == ("C1", "C3", -420)
+
+
+def test_a_return_needs_no_rate_in_the_plan_of_its_own_date(till: Till) -> None:
+    till.load(ticket("T1", "03-05", line("200.00", by="C3", category="care"), member="M1"))
+    Plan.objects.update(valid_to=day("04-01"))
+    make_plan("P2", rates={"otc": 300}, since=day("04-01").isoformat())
+    till.load(ticket("R1", "04-05", line("-200.00", by="C3", category="care", of=("T1", "03-05", 1)), member="M1"))
+    assert shares("R1") == [(-700, -300, 0)]  # 5% of 200.00, as it was sold
+    assert "no rate for this category" in str(till.refused(ticket("T2", "04-05", line("1.00", category="care"))))
 
 
 def test_a_return_takes_from_an_owner_who_has_left(till: Till) -> None:
