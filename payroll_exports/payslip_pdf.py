@@ -16,7 +16,7 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
@@ -207,12 +207,16 @@ def render_payslip(document: PayslipDocument) -> bytes:
 def render_payslips(documents: Iterable[PayslipDocument], processes: int = 0) -> Iterator[tuple[int, bytes]]:
     """Each document's place and PDF, in order and one by one: neither documents nor PDFs pile up in memory.
 
-    `processes` = 0 takes one per core where there are enough documents to be worth it; 1 stays in this process.
+    `processes` = 0 takes one per core where there are enough documents to be worth it; 1 stays in this process, as a
+    Celery worker does whatever is asked.
     Raises what `render_payslip` raises.
     """
     documents = iter(documents)
     workers = processes or os.cpu_count() or 1
-    if not processes:
+    if current_process().daemon:
+        # A Celery worker's process may have no children of its own.
+        workers = 1
+    elif not processes:
         first = list(islice(documents, _FEWEST_FOR_PROCESSES))
         workers = workers if len(first) == _FEWEST_FOR_PROCESSES else 1
         documents = chain(first, documents)

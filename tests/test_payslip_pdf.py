@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     import django
@@ -23,6 +25,7 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
 
+import django
 import pikepdf
 import pypdfium2
 import pytest
@@ -531,6 +534,21 @@ def test_a_waterfall_leads_from_opening_to_closing(opening: int, gains: list[int
 
 def test_the_books_of_the_movement_are_those_that_are_exported() -> None:
     assert {*PORTFOLIO, *ACTIVE_MEMBERS, "tier_a", "tier_b"} == set(MOVEMENT)
+
+
+def _render_into(queue: Any, documents: list[PayslipDocument]) -> None:
+    django.setup()
+    queue.put([pdf for _place, pdf in render_payslips(documents, processes=2)])
+
+
+def test_a_process_that_may_have_no_children_makes_them_itself(english: bytes) -> None:
+    context = get_context("spawn")
+    queue = context.Queue()
+    worker = context.Process(target=_render_into, args=(queue, [payslip("en")]), daemon=True)  # as Celery's are
+    worker.start()
+    assert queue.get(timeout=120) == [english]
+    worker.join(60)
+    assert worker.exitcode == 0
 
 
 if __name__ == "__main__":
