@@ -188,6 +188,9 @@ class Sale(models.Model):
             models.UniqueConstraint(name="one_ticket_per_key", fields=["business_date", "store", "ticket_no"]),
             AppendOnly(name="sale_stays"),
         ]
+        indexes = [
+            models.Index(name="sale_of_member", fields=["member", "business_date"], condition=Q(member__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.store_id} {self.business_date} {self.ticket_no}"

@@ -1,4 +1,8 @@
-"""How a book changed in a month: frozen snapshots, one per clerk and one per store's unassigned list."""
+"""How books changed, member by member and month by month, and the changes of owners that were proposed.
+
+A closed month has frozen snapshots, one per clerk and one per store's unassigned list. A member's figures are those of
+one day, made anew. A proposal is what a manager saw before applying it, move by move.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from portfolios.database_rules import AppendOnly, OpenMonthOnly
-from portfolios.models import Clerk, Month, Store, User
+from portfolios.models import BindingBatch, Clerk, Member, Month, Store, User
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -86,3 +90,82 @@ class PortfolioMonth(models.Model):
 
     def __str__(self) -> str:
         return f"{self.month} {self.clerk or self.store}"
+
+
+class MemberFigures(models.Model):
+    """What a member bought, as of one day: what the members table searches and sorts by. Made anew, never history."""
+
+    member = models.OneToOneField(
+        Member, models.CASCADE, primary_key=True, related_name="figures", verbose_name=_("member")
+    )
+    store = models.ForeignKey(Store, models.CASCADE, related_name="+", db_index=False, verbose_name=_("store"))
+    as_of = models.DateField(_("as of"))
+    tier = models.CharField(_("tier"), max_length=1)
+    spend_amount = models.BigIntegerField(_("spend in 12 months"))
+    purchases = models.PositiveIntegerField(_("purchases in 12 months"))
+    last_purchase_on = models.DateField(_("last purchase"), null=True)
+    # The day from which the member is at risk of lapsing if nothing is bought before; none for those who lapsed.
+    at_risk_on = models.DateField(_("at risk from"), null=True)
+
+    class Meta:
+        verbose_name = _("member figures")
+        verbose_name_plural = _("member figures")
+        indexes = [
+            models.Index(name="figures_by_last_purchase", fields=["store", "last_purchase_on", "member"]),
+            models.Index(name="figures_by_spend", fields=["store", "spend_amount", "member"]),
+            models.Index(name="figures_by_tier", fields=["store", "tier", "member"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.member_id} {self.tier}"
+
+
+class ProposalQuerySet(models.QuerySet["Proposal"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The proposals that the user may see and apply: of the managed stores, or HR's all."""
+        if not isinstance(user, User) or not user.is_active:
+            return self.none()
+        return self if user.is_hr else self.filter(store__in=user.managed_store_ids())
+
+
+class Proposal(models.Model):
+    """A change of owners as it was shown: each move, and each clerk before and after. It is applied so, or not at all.
+
+    `basis` is the digest of what it was worked out from; where that has changed, it must be worked out anew.
+    """
+
+    class Kind(models.TextChoices):
+        SPLIT = "split", _("split")
+        UNASSIGNED = "unassigned", _("sharing out of the unassigned")
+        REBALANCE = "rebalance", _("rebalance")
+        REASSIGNMENT = "reassignment", _("reassignment")
+        HAND_OVER = "hand_over", _("hand-over")
+
+    kind = models.CharField(_("change"), max_length=20, choices=Kind)
+    store = models.ForeignKey(Store, models.PROTECT, related_name="proposals", verbose_name=_("store"))
+    clerk = models.ForeignKey(
+        Clerk, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("clerk who hands over")
+    )
+    effective_on = models.DateField(_("takes effect on"))
+    note = models.CharField(_("note"), max_length=500, blank=True)
+    options = models.JSONField(_("options"), help_text=_("What was asked for, so that it can be worked out anew."))
+    document = models.JSONField(_("document"), help_text=_("The moves, and each clerk before and after."))
+    basis = models.CharField(_("basis"), max_length=64)
+    drafted_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", verbose_name=_("drafted by"))
+    drafted_at = models.DateTimeField(_("drafted at"), auto_now_add=True)
+    batch = models.OneToOneField(
+        BindingBatch, models.PROTECT, null=True, related_name="proposal", verbose_name=_("applied as")
+    )
+
+    objects = ProposalQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("proposal")
+        verbose_name_plural = _("proposals")
+        constraints = [
+            AppendOnly(name="proposal_stays", mutable=["batch_id"], allow="OLD.batch_id IS NULL"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.store} {self.effective_on}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Right
 from django.utils.translation import gettext_lazy as _
 
 from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
@@ -269,6 +270,16 @@ class Member(models.Model):
     # month that had closed before the card became known. A closed card likewise counts until `counted_to`.
     counted_from = models.DateField(_("counted from"))
     counted_to = models.DateField(_("counted until"), default=OPEN_END)
+    consented_on = models.DateField(_("consented on"), null=True, blank=True)
+    # No split, rebalance or proposal of one moves a locked member; a person may.
+    locked = models.BooleanField(_("stays with its owner"), default=False)
+    # The surviving card of the same person; this one is closed.
+    merged_into = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="merged", verbose_name=_("merged into")
+    )
+    phone_tail = models.GeneratedField(
+        expression=Right("phone", 4), output_field=models.CharField(max_length=4), db_persist=True
+    )
 
     objects = MemberQuerySet.as_manager()
 
@@ -282,6 +293,9 @@ class Member(models.Model):
                 condition=Q(closed_on__isnull=True) | Q(closed_on__gte=F("enrolled_on")),
             ),
             models.CheckConstraint(name="member_counts", condition=Q(counted_from__lte=F("counted_to"))),
+            models.CheckConstraint(
+                name="merged_card_is_closed", condition=Q(merged_into__isnull=True) | Q(closed_on__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -297,6 +311,10 @@ class BindingBatch(models.Model):
     )
     source = models.CharField(_("source"), max_length=200, help_text=_("The command, file or page it came from."))
     note = models.CharField(_("note"), max_length=500, blank=True)
+    # Set on the batch that takes another one back, as a whole and once.
+    undoes = models.OneToOneField(
+        "self", models.PROTECT, null=True, blank=True, related_name="undone_by", verbose_name=_("takes back")
+    )
 
     class Meta:
         verbose_name = _("binding batch")

@@ -312,4 +312,8 @@ class Migration(migrations.Migration):
             model_name='attribution',
             constraint=portfolios.database_rules.OpenMonthOnly(name='attribution_to_open_month'),
         ),
+        migrations.AddIndex(
+            model_name='sale',
+            index=models.Index(condition=models.Q(('member__isnull', False)), fields=['member', 'business_date'], name='sale_of_member'),
+        ),
     ]

@@ -4,6 +4,7 @@ import datetime
 import django.contrib.auth.models
 import django.contrib.auth.validators
 import django.db.models.deletion
+import django.db.models.functions.text
 import django.utils.timezone
 import portfolios.database_rules
 from django.conf import settings
@@ -68,6 +69,7 @@ class Migration(migrations.Migration):
                 ('recorded_at', models.DateTimeField(auto_now_add=True, verbose_name='recorded at')),
                 ('source', models.CharField(help_text='The command, file or page it came from.', max_length=200, verbose_name='source')),
                 ('note', models.CharField(blank=True, max_length=500, verbose_name='note')),
+                ('undoes', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='undone_by', to='portfolios.bindingbatch', verbose_name='takes back')),
                 ('recorded_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='recorded by')),
             ],
             options={
@@ -111,6 +113,10 @@ class Migration(migrations.Migration):
                 ('closed_on', models.DateField(blank=True, null=True, verbose_name='closed on')),
                 ('counted_from', models.DateField(verbose_name='counted from')),
                 ('counted_to', models.DateField(default=datetime.date(9999, 12, 31), verbose_name='counted until')),
+                ('consented_on', models.DateField(blank=True, null=True, verbose_name='consented on')),
+                ('locked', models.BooleanField(default=False, verbose_name='stays with its owner')),
+                ('phone_tail', models.GeneratedField(db_persist=True, expression=django.db.models.functions.text.Right('phone', 4), output_field=models.CharField(max_length=4))),
+                ('merged_into', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged', to='portfolios.member', verbose_name='merged into')),
                 ('enrolled_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.clerk', verbose_name='enrolled by')),
                 ('store', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='members', to='portfolios.store', verbose_name='store')),
             ],
@@ -224,5 +230,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='member',
             constraint=models.CheckConstraint(condition=models.Q(('counted_from__lte', models.F('counted_to'))), name='member_counts'),
+        ),
+        migrations.AddConstraint(
+            model_name='member',
+            constraint=models.CheckConstraint(condition=models.Q(('merged_into__isnull', True), ('closed_on__isnull', False), _connector='OR'), name='merged_card_is_closed'),
         ),
     ]
