@@ -1,7 +1,7 @@
 """Writing a file to hand out: whole or not at all, and with text that starts no formula in a spreadsheet.
 
 A file appears under its name when its last byte is on the disk; a full disk leaves what was there before. The text
-"=1+1" is written as "'=1+1"; amounts are not text, so -50.00 stays a number.
+"=1+1" is written as "'=1+1", and read as "=1+1" again; amounts are not text, so -50.00 stays a number.
 """
 
 import os
@@ -26,8 +26,16 @@ class OutputFileError(OSError):
 
 
 def safe_text(text: str) -> str:
-    """The text of a cell that a spreadsheet shows as it is: with an apostrophe before what would be a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    """The text of a cell that a spreadsheet shows as it is: with an apostrophe before what would be a formula.
+
+    What has apostrophes there already gets one more, so that plain_text() gives each text back.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA_STARTS) else text
+
+
+def plain_text(text: str) -> str:
+    """The text that safe_text() made safe: "=1+1" for "'=1+1", and "'90s" for "'90s"."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA_STARTS) else text
 
 
 @contextmanager

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from portfolios.bindings import BindingPlan, end_with_cards, enrolments
 from portfolios.models import OPEN_END, Binding, Clerk, Member, Posting, Store
+from portfolios.phones import MASK, PhoneCell, masked
 from portfolios.roster_files import (
     ChoiceCell,
     Column,
@@ -117,7 +118,7 @@ class MemberResource(RosterResource):
 
     member_no = Column("member_no", NumberCell(30))
     name = Column("name", TextCell(100, required=False))
-    phone = Column("phone", NumberCell(30, required=False))
+    phone = Column("phone", PhoneCell())
     gender = Column("gender", ChoiceCell({gender.value: gender.value for gender in Member.Gender}, required=False))
     birth_date = Column("birth_date", DateCell(required=False))
     neighbourhood = Column("neighbourhood", TextCell(100, required=False))
@@ -141,7 +142,25 @@ class MemberResource(RosterResource):
             "closed_on",
         )
 
+    def mask_phones(self) -> None:
+        """Has the export show what someone without the right to phone numbers sees of them."""
+        self.fields["phone"].widget.masks = True
+
+    def changes(self, row: Row) -> list[tuple[str, str, str]]:
+        """As for every file, but for the phone that is stored: only the export may show it, to whom it may."""
+        return [(name, masked(old) if name == "phone" else old, new) for name, old, new in super().changes(row)]
+
     def check_row(self, values: dict[str, Any], problems: dict[str, ValidationError]) -> None:
+        if MASK in values["phone"]:
+            # An exported file that comes back: what it doesn't show stays as it is.
+            stored = self.stored.get(self.key_of(values))
+            if stored is not None and masked(stored.phone) == values["phone"]:
+                values["phone"] = stored.phone
+            else:
+                problems["phone"] = RowProblem(
+                    _("The phone number is masked, and is not the one on record."),
+                    _("Write the whole number, or what the export had there."),
+                )
         if (closed_on := values.get("closed_on")) and closed_on < values["enrolled_on"]:
             problems["closed_on"] = RowProblem(
                 _("The card closes before its enrolment."), _("Correct one of the two dates.")
@@ -149,6 +168,8 @@ class MemberResource(RosterResource):
 
     def load(self) -> None:
         self.bound_late = 0
+        # What enrol() made.
+        self.enrolled: list[Binding] = []
 
     def import_instance(self, instance: Member, row: Mapping[str, str], **kwargs: Any) -> None:
         super().import_instance(instance, row, **kwargs)
@@ -211,8 +232,14 @@ class MemberResource(RosterResource):
 
     def enrol(self) -> int:
         """Binds the file's members that have no binding to those who enrolled them; to be called after bindings.csv."""
+        # A member whose bindings were all taken back waits, as was decided, unless the file says anew who enrolled it.
+        anew = {row.instance.pk for row in self.rows if "enrolled_by_id" in row.before}
         stored = [instance for key in self.seen if (instance := self.stored.get(key)) is not None]
-        plan = enrolments([*stored, *(row.instance for row in self.rows if row.is_new)])
+        once = Binding.objects.filter(voided_by__isnull=False).values_list("member", flat=True)
+        waiting = set(once) - anew
+        known = [member for member in stored if member.pk not in waiting]
+        plan = enrolments([*known, *(row.instance for row in self.rows if row.is_new)])
+        self.enrolled = plan.make
         if not plan.make:
             return 0
         if late := sum(binding.valid_from > binding.member.counted_from for binding in plan.make):
@@ -288,6 +315,14 @@ class BindingResource(DatedResource):
         if self.stated_open and taken_over and set(self.before) == {"valid_to"}:
             self.before = {}
 
+    def changes(self, row: Row) -> list[tuple[str, str, str]]:
+        stored, wanted = row.before["stored"], row.instance
+        both = [
+            (name, column, *(getattr(binding, column.stored_as) for binding in (stored, wanted)))
+            for name, column in self.columns
+        ]
+        return [(name, self.text(column, old), self.text(column, new)) for name, column, old, new in both if old != new]
+
     def save_instance(self, instance: Binding, is_create: bool, row: Mapping[str, str], **kwargs: Any) -> None:
         # `before` holds the stored binding; `instance` is what the file wants in its place.
         wanted = instance if is_create else Binding(**self.values)
@@ -336,6 +371,3 @@ class BindingResource(DatedResource):
     @property
     def bound(self) -> int:
         return len(self.plan.make)
-
-    def export(self, queryset: QuerySet[Binding] | None = None, **kwargs: Any) -> Any:
-        return super().export(self.get_queryset() if queryset is None else queryset, **kwargs)

@@ -21,6 +21,7 @@ from import_export import fields, resources, results, widgets
 
 from portfolios.models import OPEN_END, BindingBatch
 from portfolios.months import first_open_day
+from portfolios.output_files import plain_text, safe_text
 
 
 class RowProblem(ValidationError):
@@ -73,6 +74,12 @@ class TextCell(Cell):
 
     def empty(self) -> str:
         return ""
+
+    def render(self, value: str | None, obj: Any = None, **kwargs: Any) -> str:
+        return safe_text(value or "")
+
+    def clean(self, value: str, row: Any = None, **kwargs: Any) -> Any:
+        return super().clean(plain_text(value), row, **kwargs)
 
     def parse(self, text: str) -> str:
         if len(text) > self.max_length:
@@ -220,6 +227,7 @@ class ReferenceCell(NumberCell):
         self.model = model
         self.number = number
         self.known: dict[str, int] = {}
+        self.numbers: dict[int, str] = {}
         # The numbers that stand in a refused file, and would be known if it were right; None where it can't be read.
         self.refused: frozenset[str] | None = frozenset()
 
@@ -246,8 +254,14 @@ class ReferenceCell(NumberCell):
             _("Correct it, or import the %(what)s first.") % {"what": what},
         )
 
-    def render(self, value: Model | None, obj: Any = None, **kwargs: Any) -> str:
-        return getattr(value, self.number) if value else ""
+    def render(self, value: Model | None, obj: Any = None, **kwargs: Any) -> str:  # type: ignore[override]
+        return safe_text(getattr(value, self.number)) if value else ""
+
+    def number_of(self, key: int | None) -> str:
+        """The number of the row with this primary key; empty for None."""
+        if len(self.numbers) != len(self.known):
+            self.numbers = {known: number for number, known in self.known.items()}
+        return "" if key is None else self.numbers[key]
 
 
 def is_digits(number: str) -> bool:
@@ -327,6 +341,7 @@ class RosterResource(resources.ModelResource):
         *,
         row_numbers: list[int] | None = None,
         refused: Mapping[type[Model], frozenset[str] | None] | None = None,
+        damaged: Mapping[tuple[int, str], RowProblem] | None = None,
         batch: Callable[[], BindingBatch] | None = None,
         show: Callable[[int], None] | None = None,
         **kwargs: Any,
@@ -334,11 +349,12 @@ class RosterResource(resources.ModelResource):
         """Gets ready for the rows of a dataset.
 
         `row_numbers` are their places in the file, `refused` the numbers of earlier files that were refused (None:
-        unreadable), `batch` makes (once) the batch that changes of bindings belong to, and `show` is told how many rows
-        are done.
+        unreadable), `damaged` what is wrong with single cells by row in the file and column, `batch` makes (once) the
+        batch that changes of bindings belong to, and `show` is told how many rows are done.
         """
         self.dataset = dataset
         self.row_numbers = row_numbers or list(range(2, len(dataset) + 2))
+        self.damaged = damaged
         self.batch = batch
         self.show = show
         # A column that may be absent, and is, leaves what is stored as it is.
@@ -374,6 +390,8 @@ class RosterResource(resources.ModelResource):
         follows = False
         for name, column in self.columns:
             try:
+                if self.damaged and (damage := self.damaged.get((self.row_numbers[row_number - 1], name))):
+                    raise damage
                 values[column.stored_as] = column.widget.clean(row[name])
             except RowProblem as problem:
                 problems[name] = problem
@@ -465,17 +483,33 @@ class RosterResource(resources.ModelResource):
         if day is not None:
             self.changed_since = min(day, self.changed_since or day)
 
+    # --- Telling what a row changes, and writing the file again ---
+    def changes(self, row: Row) -> list[tuple[str, str, str]]:
+        """Column, text before and text after of each cell in which the file differs from what is stored."""
+        return [
+            (name, self.text(column, row.before[of]), self.text(column, getattr(row.instance, of)))
+            for name, column in self.columns
+            if (of := column.stored_as) in row.before
+        ]
+
+    def text(self, column: Column, value: Any) -> str:
+        """What a file would have for a stored value, without the apostrophe before a formula."""
+        if isinstance(column.widget, ReferenceCell):
+            return column.widget.number_of(value)
+        return plain_text(column.widget.render(value))
+
     def export(self, queryset: QuerySet[Any] | None = None, **kwargs: Any) -> Any:
+        """The file's rows as a dataset, by their key: in the same order on every database."""
         if queryset is None:
             queryset = self.get_queryset()
+        columns = [self.fields[name] for name in self.key]
         related = [c.attribute for c in self.fields.values() if isinstance(c.widget, ReferenceCell)]
-        order = [
-            f"{column.attribute}__{column.widget.number}"
-            if isinstance(column.widget, ReferenceCell)
-            else column.attribute
-            for column in (self.fields[name] for name in self.key)
-        ]
-        return super().export(queryset.select_related(*related).order_by(*order), **kwargs)
+
+        def key(instance: Any) -> list[Any]:
+            values = [(column.widget, getattr(instance, column.attribute)) for column in columns]
+            return [getattr(value, cell.number) if isinstance(cell, ReferenceCell) else value for cell, value in values]
+
+        return super().export(sorted(queryset.select_related(*related), key=key), **kwargs)
 
 
 class DatedResource(RosterResource):
