@@ -1,4 +1,4 @@
-"""Every change of who owns whom: enrolments, assign, end, hand_over; one BindingBatch for all that an action did.
+"""Every change of who owns whom: enrolments, assign, end, undo; one BindingBatch for all that an action did.
 
 A binding is ended or voided, never edited or deleted: 李娜's [2026-03-01, open) becomes [2026-03-01, 2026-06-01) when
 王伟 takes over from 2026-06-01, and is voided when he takes over from 2026-03-01, which leaves it no day. Members and
@@ -55,6 +55,18 @@ class BindingPlan:
         else:
             self.end.append((binding, on))
 
+    def restore(self, binding: Binding, valid_from: dt.date, valid_to: dt.date) -> None:
+        """Binds the member again as it was, for these days."""
+        self.make.append(
+            Binding(
+                member_id=binding.member_id,
+                clerk_id=binding.clerk_id,
+                valid_from=valid_from,
+                valid_to=valid_to,
+                reason=Binding.Reason.UNDO,
+            )
+        )
+
     def carry_out(self, batch: BindingBatch) -> BindingChanges:
         """Voids, ends and makes, in this order, so that no two owners meet.
 
@@ -72,7 +84,9 @@ class BindingPlan:
             by_end[on].append(binding.pk)
         for on, ending in by_end.items():
             for keys in _chunks(ending):
-                Binding.objects.filter(pk__in=keys).update(valid_to=on, ended_by=batch)
+                Binding.objects.filter(pk__in=keys).update(
+                    valid_to=on, ended_by=batch, former_valid_to=F("valid_to")
+                )
         for binding in self.make:
             binding.batch = batch
         Binding.objects.bulk_create(self.make, batch_size=2_000)
@@ -188,35 +202,38 @@ def end(members: Collection[int], *, on: dt.date, batch: BindingBatch) -> Bindin
     return plan.carry_out(batch)
 
 
-def hand_over(clerk: Clerk, owners: Mapping[int, int | None], *, on: dt.date, batch: BindingBatch) -> BindingChanges:
-    """Hands the whole portfolio that a clerk has on `on` to the clerks in `owners`; None is the unassigned list.
+def undo(batch: BindingBatch, back: BindingBatch) -> BindingChanges:
+    """Takes a batch back, from its own dates on: what it made is voided, what it ended or voided is bound again.
 
-    Raises BindingError where a member of the portfolio is missing from `owners` or one there is not of it, MonthError
-    for a date in a closed month.
+    `back` is the batch that does so, with `undoes` set; it is saved here. Raises BindingError where a later batch has
+    touched one of the members, or there is nothing to take back; MonthError where it reaches into a closed month.
     """
-    portfolio = set(
-        Binding.objects.valid()
-        .filter(clerk=clerk, valid_to__gt=on, valid_from__lte=on)
-        .values_list("member", flat=True)
-    )
-    if portfolio != set(owners):
+    made = list(Binding.objects.filter(batch=batch))
+    ended = list(Binding.objects.filter(ended_by=batch))
+    voided = list(Binding.objects.filter(voided_by=batch))
+    if not (made or ended or voided):
+        raise BindingError(_("This change moved no member: there is nothing to take back."))
+    touched = {binding.member_id for binding in (*made, *ended, *voided)}
+    later = Q(batch__gt=batch) | Q(ended_by__gt=batch) | Q(voided_by__gt=batch)
+    built_on: set[int] = set()
+    for chunk in _chunks(touched):
+        built_on.update(Binding.objects.filter(later, member__in=chunk).values_list("member", flat=True))
+    if built_on:
+        first = Member.objects.filter(pk__in=sorted(built_on)[:_CHUNK]).order_by("member_no")[0]
         raise BindingError(
             _(
-                "The portfolio of clerk %(clerk)s on %(day)s has %(portfolio)d members; %(missing)d of them have no "
-                "successor, and %(foreign)d others are named: hand over each member of it once."
+                "This change can't be taken back as a whole any more: %(count)d of its members were changed again "
+                "afterwards, %(number)s among them. Reassign those that are wrong."
             )
-            % {
-                "clerk": clerk.clerk_no,
-                "day": on,
-                "portfolio": len(portfolio),
-                "missing": len(portfolio - set(owners)),
-                "foreign": len(set(owners) - portfolio),
-            }
+            % {"count": len(built_on), "number": first.member_no}
         )
-    named = {member: owner for member, owner in owners.items() if owner is not None}
-    return assign(named, on=on, reason=Binding.Reason.LEAVER, batch=batch) + end(
-        portfolio - set(named), on=on, batch=batch
-    )
+    back.save()
+    plan = BindingPlan(void=made)
+    for binding in ended:
+        plan.restore(binding, binding.valid_to, binding.former_valid_to or OPEN_END)
+    for binding in voided:
+        plan.restore(binding, binding.valid_from, binding.valid_to)
+    return plan.carry_out(back)
 
 
 def end_with_cards(members: Collection[int], *, batch: BindingBatch) -> BindingChanges:

@@ -29,6 +29,7 @@ __all__ = [
     "Member",
     "Month",
     "OpenMonthOnly",
+    "PhoneRead",
     "Posting",
     "Store",
     "User",
@@ -287,6 +288,13 @@ class Member(models.Model):
         ordering = ["member_no"]
         verbose_name = _("member")
         verbose_name_plural = _("members")
+        indexes = [
+            # The members table: sorted by name, and found by the phone's last four digits or by how a name begins.
+            models.Index(name="member_by_name", fields=["name", "id"]),
+            models.Index(name="member_by_phone_tail", fields=["phone_tail"]),
+            # LIKE 'x%' uses a plain index in the C collation only.
+            models.Index(name="member_by_name_start", fields=["name"], opclasses=["varchar_pattern_ops"]),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="member_closes_after_enrolment",
@@ -352,6 +360,8 @@ class Binding(models.Model):
     ended_by = models.ForeignKey(
         BindingBatch, models.PROTECT, null=True, blank=True, related_name="ended", verbose_name=_("ended by")
     )
+    # What `valid_to` was before it was ended, so that the batch that ended it can be taken back.
+    former_valid_to = models.DateField(_("until, before it was ended"), null=True, blank=True)
     voided_by = models.ForeignKey(
         BindingBatch, models.PROTECT, null=True, blank=True, related_name="voided", verbose_name=_("voided by")
     )
@@ -371,7 +381,7 @@ class Binding(models.Model):
             NoOverlap(name="one_owner_at_a_time", key=["member"], where={"voided_by": None}),
             AppendOnly(
                 name="binding_history_stays",
-                mutable=["valid_to", "ended_by_id", "voided_by_id"],
+                mutable=["valid_to", "ended_by_id", "former_valid_to", "voided_by_id"],
                 # It may end earlier or be voided, once; what is voided rests.
                 allow="OLD.voided_by_id IS NULL AND NEW.valid_to <= OLD.valid_to",
             ),
@@ -379,3 +389,23 @@ class Binding(models.Model):
 
     def __str__(self) -> str:
         return f"{self.member_id} -> {self.clerk_id} [{self.valid_from}, {self.valid_to})"
+
+
+class PhoneRead(models.Model):
+    """That someone was given members' phone numbers in full: who, when, and where; of one member, or how many."""
+
+    user = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("read by"))
+    read_at = models.DateTimeField(_("read at"), auto_now_add=True)
+    page = models.CharField(_("page"), max_length=200, help_text=_("The address of the page or file."))
+    member = models.ForeignKey(
+        Member, models.PROTECT, null=True, blank=True, related_name="phone_reads", verbose_name=_("member")
+    )
+    members = models.PositiveIntegerField(_("members"), default=1)
+
+    class Meta:
+        verbose_name = _("phone number read")
+        verbose_name_plural = _("phone numbers read")
+        constraints = [AppendOnly(name="phone_read_stays")]
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.page} ({self.members})"

@@ -7,7 +7,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portfolios.bindings import BindingError, assign, end, end_with_cards, enrolments, hand_over
+from portfolios.bindings import BindingError, assign, end, end_with_cards, enrolments, undo
 from portfolios.models import OPEN_END, Binding, BindingBatch, Member, Month
 from portfolios.months import MonthError
 from tests.small_chain import SmallChain, day
@@ -90,6 +90,11 @@ def test_a_member_is_bound_from_the_day_it_counts_until_its_card_closes(chain: S
         assign({member.pk: chain.wang.pk}, on=day("08-01"), reason=Reason.REASSIGNMENT, batch=batch)
 
 
+def valid(member: Member) -> list[tuple[str, str, str]]:
+    """(clerk, from, to) of the bindings that count."""
+    return [tuple(row[:3]) for row in history(member) if not row[3]]  # type: ignore[misc]
+
+
 def test_the_end_of_a_binding_sends_to_the_unassigned_list(chain: SmallChain, batch: BindingBatch) -> None:
     member = chain.member("M1", chain.li, "03-01")
     end([member.pk], on=day("06-01"), batch=batch)
@@ -106,17 +111,54 @@ def test_a_closing_card_ends_its_binding(chain: SmallChain, batch: BindingBatch)
     assert history(staying) == [("C1", "2026-03-01", "", False)]
 
 
-def test_a_leaver_hands_over_the_whole_portfolio(chain: SmallChain, batch: BindingBatch) -> None:
+def test_undo_binds_again_as_it_was(chain: SmallChain, batch: BindingBatch) -> None:
+    """李娜 from 03-01, 王伟 from 09-01; the batch gives the member to 张敏 from 06-01, and is taken back."""
+    member, free = chain.member("M1", chain.li, "03-01"), chain.member("M2", None, "03-01")
+    assign({member.pk: chain.wang.pk}, on=day("09-01"), reason=Reason.REASSIGNMENT, batch=chain.batch)
+    owners = {member.pk: chain.zhang.pk, free.pk: chain.zhang.pk}
+    assign(owners, on=day("06-01"), reason=Reason.REASSIGNMENT, batch=batch)
+    assert valid(member) == [("C1", "2026-03-01", "2026-06-01"), ("C3", "2026-06-01", "")]
+    back = BindingBatch(source="undo", undoes=batch)
+    changes = undo(batch, back)
+    assert (changes.since, changes.voided, changes.made) == (day("06-01"), 2, 2)
+    assert valid(member) == [
+        ("C1", "2026-03-01", "2026-06-01"),
+        ("C1", "2026-06-01", "2026-09-01"),
+        ("C2", "2026-09-01", ""),
+    ]
+    assert valid(free) == []
+    assert set(back.made.values_list("reason", flat=True)) == {Reason.UNDO}
+
+
+def test_undo_of_an_undo_is_a_redo(chain: SmallChain, batch: BindingBatch) -> None:
+    member = chain.member("M1", chain.li, "03-01")
+    assign({member.pk: chain.wang.pk}, on=day("06-01"), reason=Reason.REASSIGNMENT, batch=batch)
+    back, again = BindingBatch(source="undo", undoes=batch), BindingBatch(source="redo")
+    undo(batch, back)
+    again.undoes = back
+    undo(back, again)
+    assert valid(member)[-1] == ("C2", "2026-06-01", "")
+
+
+def test_undo_ends_where_something_built_on_it(chain: SmallChain, batch: BindingBatch) -> None:
     members = [chain.member(f"M{n}", chain.li, "03-01") for n in range(3)]
-    other = chain.member("M9", chain.wang, "03-01")
-    owners = {members[0].pk: chain.wang.pk, members[1].pk: chain.zhang.pk, members[2].pk: None}
-    with pytest.raises(BindingError, match="2 of them have no successor, and 1 others"):
-        hand_over(chain.li, {members[0].pk: chain.wang.pk, other.pk: None}, on=day("06-01"), batch=batch)
-    hand_over(chain.li, owners, on=day("06-01"), batch=batch)
-    assert history(members[0])[1] == ("C2", "2026-06-01", "", False)
-    assert history(members[1])[1] == ("C3", "2026-06-01", "", False)
-    assert history(members[2]) == [("C1", "2026-03-01", "2026-06-01", False)]
-    assert set(Binding.objects.filter(batch=batch).values_list("reason", flat=True)) == {Reason.LEAVER}
+    owners = {member.pk: chain.wang.pk for member in members}
+    assign(owners, on=day("06-01"), reason=Reason.REASSIGNMENT, batch=batch)
+    later = BindingBatch.objects.create(source="later")
+    end([members[1].pk], on=day("08-01"), batch=later)
+    with pytest.raises(BindingError, match=r"1 of its members were changed again afterwards, M1 among them"):
+        undo(batch, BindingBatch(source="undo", undoes=batch))
+    assert valid(members[0])[-1] == ("C2", "2026-06-01", "")
+    with pytest.raises(BindingError, match="nothing to take back"):
+        undo(BindingBatch.objects.create(source="empty"), BindingBatch(source="undo"))
+
+
+def test_undo_stops_at_a_closed_month(chain: SmallChain, batch: BindingBatch) -> None:
+    member = chain.member("M1", chain.li, "01-01")
+    assign({member.pk: chain.wang.pk}, on=day("01-15"), reason=Reason.REASSIGNMENT, batch=batch)
+    Month.objects.update(closed_at=timezone.now())
+    with pytest.raises(MonthError, match="2026-01-15, in a month that is closed"):
+        undo(batch, BindingBatch(source="undo", undoes=batch))
 
 
 def test_enrolment_binds_once(chain: SmallChain, batch: BindingBatch) -> None:
@@ -135,7 +177,6 @@ def test_a_closed_month_refuses_every_change(chain: SmallChain, batch: BindingBa
     for change in (
         lambda: assign({member.pk: chain.wang.pk}, on=day("01-31"), reason=Reason.REASSIGNMENT, batch=batch),
         lambda: end([member.pk], on=day("01-31"), batch=batch),
-        lambda: hand_over(chain.li, {member.pk: None}, on=day("01-31"), batch=batch),
     ):
         with pytest.raises(MonthError, match=r"2026-01-31, in a month that is closed.*2026-02-01 or later"):
             change()

@@ -133,6 +133,7 @@ class Migration(migrations.Migration):
                 ('valid_from', models.DateField(verbose_name='from')),
                 ('valid_to', models.DateField(default=datetime.date(9999, 12, 31), verbose_name='until')),
                 ('reason', models.CharField(choices=[('initial_split', 'initial split'), ('enrolment', 'enrolment'), ('reassignment', 'reassignment'), ('leaver', 'leaver'), ('rebalance', 'rebalance'), ('merge', 'merge'), ('undo', 'undo')], max_length=20, verbose_name='reason')),
+                ('former_valid_to', models.DateField(blank=True, null=True, verbose_name='until, before it was ended')),
                 ('batch', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='made', to='portfolios.bindingbatch', verbose_name='batch')),
                 ('ended_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='ended', to='portfolios.bindingbatch', verbose_name='ended by')),
                 ('voided_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='voided', to='portfolios.bindingbatch', verbose_name='voided by')),
@@ -201,7 +202,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='binding',
-            constraint=portfolios.database_rules.AppendOnly(allow='OLD.voided_by_id IS NULL AND NEW.valid_to <= OLD.valid_to', mutable=('valid_to', 'ended_by_id', 'voided_by_id'), name='binding_history_stays'),
+            constraint=portfolios.database_rules.AppendOnly(allow='OLD.voided_by_id IS NULL AND NEW.valid_to <= OLD.valid_to', mutable=('valid_to', 'ended_by_id', 'former_valid_to', 'voided_by_id'), name='binding_history_stays'),
         ),
         migrations.AddConstraint(
             model_name='month',
@@ -222,6 +223,37 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='posting',
             constraint=portfolios.database_rules.NoOverlap(key=('clerk', 'store'), name='one_posting_per_role', where={'role': 'manager'}),
+        ),
+        migrations.CreateModel(
+            name='PhoneRead',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('read_at', models.DateTimeField(auto_now_add=True, verbose_name='read at')),
+                ('page', models.CharField(help_text='The address of the page or file.', max_length=200, verbose_name='page')),
+                ('members', models.PositiveIntegerField(default=1, verbose_name='members')),
+                ('member', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='phone_reads', to='portfolios.member', verbose_name='member')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='read by')),
+            ],
+            options={
+                'verbose_name': 'phone number read',
+                'verbose_name_plural': 'phone numbers read',
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='phoneread',
+            constraint=portfolios.database_rules.AppendOnly(allow='', mutable=(), name='phone_read_stays'),
+        ),
+        migrations.AddIndex(
+            model_name='member',
+            index=models.Index(fields=['name', 'id'], name='member_by_name'),
+        ),
+        migrations.AddIndex(
+            model_name='member',
+            index=models.Index(fields=['phone_tail'], name='member_by_phone_tail'),
+        ),
+        migrations.AddIndex(
+            model_name='member',
+            index=models.Index(fields=['name'], name='member_by_name_start', opclasses=['varchar_pattern_ops']),
         ),
         migrations.AddConstraint(
             model_name='member',
