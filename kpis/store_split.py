@@ -6,24 +6,24 @@ clerks, the other 900 go to the other nine.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import DateField, F, Min, Q, QuerySet, Value
-from django.db.models.functions import Greatest
+from django.db.models import Min, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from commission.models import Plan
 from commission.rebinding import correct_since, hold_ledger
-from kpis.tiers import member_spend, ranked_in_store, tiers_of
+from kpis.store_books import BookMember, StoreBooks, store_books
+from kpis.tiers import member_spend
 from portfolios.bindings import BindingChanges, assign
-from portfolios.models import Binding, BindingBatch, Clerk, Member, Posting, Store, User, on_date
+from portfolios.models import Binding, BindingBatch, Posting, Store, User
 from portfolios.months import first_open_day, first_open_month, require_open
-from portfolios.split import SplitClerk, SplitMember, SplitSummary, split, spread, summarise
+from portfolios.split import SplitSummary, split, spread, summarise
 
 
 class StoreSplitError(ValueError):
@@ -117,52 +117,74 @@ def split_store(
     return split_stores([store], on=on, again=again, recorded_by=recorded_by, dry_run=dry_run)[0]
 
 
+def share_out(
+    books: StoreBooks, free: Collection[BookMember], *, takers: Collection[int], keep_within_bp: int | None = None
+) -> dict[int, int]:
+    """Who gets each of the free members, by primary keys: a fair split among the takers, whose books count already.
+
+    `keep_within_bp` lets members stay with the taker who served them most while the spread of the spend stays under it.
+    Raises SplitError where none of the takers has a weight above 0.
+    """
+    taking = {pk: books.clerks[pk] for pk in takers}
+    free_pks = {member.pk for member in free}
+    to_split = [member.to_split(taking, locked=False) for member in free] + [
+        member.to_split(taking, locked=True)
+        for member in books.members.values()
+        if member.pk not in free_pks and member.owner in taking
+    ]
+    assignment = split(to_split, [clerk.to_split for clerk in taking.values()], keep_within_bp=keep_within_bp)
+    keys = {clerk.clerk_no: pk for pk, clerk in taking.items()}
+    return {member.pk: keys[assignment[member.member_no]] for member in free}
+
+
+def shareable(books: StoreBooks, *, again: bool) -> list[BookMember]:
+    """The store's own members that a split shares: those without an owner; with `again` all but the locked ones."""
+    return [
+        member
+        for member in books.members.values()
+        if member.of_store and (member.owner is None or (again and not member.locked))
+    ]
+
+
+def reasons(books: StoreBooks, moves: Iterable[int]) -> dict[int, Binding.Reason]:
+    """Why each of these members gets an owner: never had one, the owner has left, or another is better."""
+    found = {}
+    for pk in moves:
+        member = books.members[pk]
+        found[pk] = (
+            Binding.Reason.INITIAL_SPLIT
+            if member.holder is None
+            else Binding.Reason.LEAVER
+            if member.owner is None
+            else Binding.Reason.REBALANCE
+        )
+    return found
+
+
 def _split(store: Store, on: dt.date, *, again: bool, spend: dict[int, int], batch: BindingBatch) -> SplitReport:
-    weights = dict(
-        Posting.objects.clerk_postings()
-        .filter(on_date(on), store=store, clerk__in=Clerk.objects.posted_to(store, on))
-        .values_list("clerk__clerk_no", "weight_percent")
-    )
-    clerks = [SplitClerk(clerk_no, weight) for clerk_no, weight in weights.items()]
-    members = _members(store, on)
-    # Each member's binding on the day from which it would be shared, whoever has it.
-    bindings = {binding.member_id: binding for binding in _running(on, Q(member__store=store))}
-    owners = {
-        member: binding.clerk.clerk_no
-        for member, binding in bindings.items()
-        if not binding.clerk.left_on or binding.clerk.left_on >= max(on, binding.valid_from)
-    }
-    free = [member for member in members if again or member.pk not in owners]
+    books = store_books(store, on, spend=spend)
+    clerks = [clerk.to_split for clerk in books.clerks.values()]
+    free = shareable(books, again=again)
     if free and not clerks:
         raise StoreSplitError(
             _("No clerk is posted to store %(store)s on %(day)s: import a posting, or choose another date.")
             % {"store": store.store_no, "day": on}
         )
-    numbers = {member.pk: member.member_no for member in members}
-    free_pks = {member.pk for member in free}
-    # The whole portfolio of each clerk counts, with the members of other stores.
-    held = {
-        binding.member_id: (binding.member.member_no, binding.clerk.clerk_no)
-        for binding in _running(on, Q(clerk__clerk_no__in=weights)).select_related("member", "clerk")
-    }
-    here = {pk: spend.get(pk, 0) for pk in numbers.keys() | held.keys()}
-    tiers = tiers_of(here if ranked_in_store() else spend)
-    to_split = [
-        SplitMember(number, here[pk], tiers.get(pk, "C"), owners.get(pk, ""))
-        for pk, number in numbers.items()
-        if pk in free_pks
-    ] + [
-        SplitMember(number, here[pk], tiers.get(pk, "C"), clerk_no, locked=True)
-        for pk, (number, clerk_no) in held.items()
-        if pk not in free_pks
-    ]
-    before = summarise({member.member_no: member.owner for member in to_split}, to_split, clerks)
+    counted = {member.pk: member for member in [*free, *books.members.values()] if member.of_store or member.owner}
+    to_split = [member.to_split(books.clerks, locked=False) for member in counted.values()]
+    owners = {member.member_no: member.owner for member in to_split}
+    before = after = summarise(owners, to_split, clerks)
     changes = BindingChanges()
-    after = before
     if free:
-        assignment = split(to_split, clerks)
-        after = summarise(assignment, to_split, clerks)
-        changes = _apply(free, assignment, bindings, owners, on, again=again, batch=batch)
+        given = share_out(books, free, takers=books.clerks)
+        numbers = {member.pk: books.clerks[given[member.pk]].clerk_no for member in free}
+        after = summarise(
+            owners | {books.members[pk].member_no: clerk_no for pk, clerk_no in numbers.items()}, to_split, clerks
+        )
+        moves = {pk: clerk for pk, clerk in given.items() if clerk != books.members[pk].owner}
+        if moves:
+            batch.save()
+            changes = assign(moves, on=on, reason=reasons(books, moves), batch=batch, keep_later=not again)
     shares = any(clerk.weight_percent for clerk in clerks)
     return SplitReport(
         store=store,
@@ -179,52 +201,4 @@ def _split(store: Store, on: dt.date, *, again: bool, spend: dict[int, int], bat
             for row in after
             if row.members > settings.MEMBERS_PER_CLERK_LIMIT
         ],
-    )
-
-
-def _members(store: Store, on: dt.date) -> list[Member]:
-    """The store's open cards that count on the date; before the first ticket also those that count only later."""
-    members = Member.objects.filter(store=store, counted_to__gt=Greatest(Value(on, DateField()), F("counted_from")))
-    if first_open_month() is not None or first_open_day() is not None:
-        members = members.filter(counted_from__lte=on)
-    return list(members)
-
-
-def _running(on: dt.date, which: Q) -> QuerySet[Binding]:
-    """The bindings that run on the date, or on the day from which their member counts, if that is later."""
-    day = Greatest(Value(on, DateField()), F("member__counted_from"))
-    return Binding.objects.valid().filter(which, valid_from__lte=day, valid_to__gt=day).select_related("clerk")
-
-
-def _apply(
-    free: Iterable[Member],
-    assignment: dict[str, str],
-    bindings: dict[int, Binding],
-    owners: dict[int, str],
-    on: dt.date,
-    *,
-    again: bool,
-    batch: BindingBatch,
-) -> BindingChanges:
-    clerks = dict(Clerk.objects.filter(clerk_no__in=set(assignment.values())).values_list("clerk_no", "pk"))
-    moved = [member for member in free if assignment[member.member_no] != owners.get(member.pk)]
-    if not moved:
-        return BindingChanges()
-    reasons = {
-        member.pk: (
-            Binding.Reason.INITIAL_SPLIT
-            if member.pk not in bindings
-            else Binding.Reason.REBALANCE
-            if member.pk in owners
-            else Binding.Reason.LEAVER
-        )
-        for member in moved
-    }
-    batch.save()
-    return assign(
-        {member.pk: clerks[assignment[member.member_no]] for member in moved},
-        on=on,
-        reason=reasons,
-        batch=batch,
-        keep_later=not again,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
-from portfolios.models import OPEN_END, Binding, BindingBatch, Clerk, Member
+from portfolios.models import OPEN_END, Binding, BindingBatch, Member
 from portfolios.months import first_open_day, require_open
 
 # Numbers in one statement: well under the variables that either database allows.
@@ -84,9 +84,7 @@ class BindingPlan:
             by_end[on].append(binding.pk)
         for on, ending in by_end.items():
             for keys in _chunks(ending):
-                Binding.objects.filter(pk__in=keys).update(
-                    valid_to=on, ended_by=batch, former_valid_to=F("valid_to")
-                )
+                Binding.objects.filter(pk__in=keys).update(valid_to=on, ended_by=batch, former_valid_to=F("valid_to"))
         for binding in self.make:
             binding.batch = batch
         Binding.objects.bulk_create(self.make, batch_size=2_000)
