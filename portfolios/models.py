@@ -278,6 +278,9 @@ class Member(models.Model):
     merged_into = models.ForeignKey(
         "self", models.PROTECT, null=True, blank=True, related_name="merged", verbose_name=_("merged into")
     )
+    merged_by = models.OneToOneField(
+        "BindingBatch", models.PROTECT, null=True, blank=True, related_name="merged_card", verbose_name=_("merged by")
+    )
     phone_tail = models.GeneratedField(
         expression=Right("phone", 4), output_field=models.CharField(max_length=4), db_persist=True
     )
@@ -302,7 +305,9 @@ class Member(models.Model):
             ),
             models.CheckConstraint(name="member_counts", condition=Q(counted_from__lte=F("counted_to"))),
             models.CheckConstraint(
-                name="merged_card_is_closed", condition=Q(merged_into__isnull=True) | Q(closed_on__isnull=False)
+                name="merged_card_is_closed",
+                condition=Q(merged_into__isnull=True, merged_by__isnull=True)
+                | Q(merged_into__isnull=False, merged_by__isnull=False, closed_on__isnull=False),
             ),
         ]
 
@@ -323,6 +328,8 @@ class BindingBatch(models.Model):
     undoes = models.OneToOneField(
         "self", models.PROTECT, null=True, blank=True, related_name="undone_by", verbose_name=_("takes back")
     )
+    # Of the form on a page that it was sent with: a form that is sent twice acts once.
+    form_token = models.UUIDField(_("form"), null=True, blank=True, unique=True)
 
     class Meta:
         verbose_name = _("binding batch")

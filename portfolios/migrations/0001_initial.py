@@ -69,6 +69,7 @@ class Migration(migrations.Migration):
                 ('recorded_at', models.DateTimeField(auto_now_add=True, verbose_name='recorded at')),
                 ('source', models.CharField(help_text='The command, file or page it came from.', max_length=200, verbose_name='source')),
                 ('note', models.CharField(blank=True, max_length=500, verbose_name='note')),
+                ('form_token', models.UUIDField(blank=True, null=True, unique=True, verbose_name='form')),
                 ('undoes', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='undone_by', to='portfolios.bindingbatch', verbose_name='takes back')),
                 ('recorded_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='recorded by')),
             ],
@@ -117,6 +118,7 @@ class Migration(migrations.Migration):
                 ('locked', models.BooleanField(default=False, verbose_name='stays with its owner')),
                 ('phone_tail', models.GeneratedField(db_persist=True, expression=django.db.models.functions.text.Right('phone', 4), output_field=models.CharField(max_length=4))),
                 ('merged_into', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged', to='portfolios.member', verbose_name='merged into')),
+                ('merged_by', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged_card', to='portfolios.bindingbatch', verbose_name='merged by')),
                 ('enrolled_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.clerk', verbose_name='enrolled by')),
                 ('store', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='members', to='portfolios.store', verbose_name='store')),
             ],
@@ -265,6 +267,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='member',
-            constraint=models.CheckConstraint(condition=models.Q(('merged_into__isnull', True), ('closed_on__isnull', False), _connector='OR'), name='merged_card_is_closed'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('merged_by__isnull', True), ('merged_into__isnull', True)), models.Q(('closed_on__isnull', False), ('merged_by__isnull', False), ('merged_into__isnull', False)), _connector='OR'), name='merged_card_is_closed'),
         ),
     ]
