@@ -1,13 +1,15 @@
-"""The chain's roster from a directory of CSV files: any of the eleven that is there, all or nothing.
+"""The chain's roster from files, CSV or XLSX: any of the eleven that is there, all or nothing.
 
-The files go through the same resources as HR's import pages. Every error of every file is listed; a row that only
-refers to what an earlier, refused file holds is not blamed for it. The same directory again changes nothing.
+HR's pages and the command go through here alike. Every error of every file is listed; a row that only refers to what
+an earlier, refused file holds is not blamed for it. The same files again change nothing.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import tablib
 from django.conf import settings
@@ -30,11 +32,13 @@ from commission.resources import (
 )
 from payroll_exports.resources import SalaryResource
 from portfolios.import_problems import ImportProblems
-from portfolios.input_files import read_rows
+from portfolios.input_files import read_header, read_rows
 from portfolios.models import BindingBatch, Clerk, Member, Store, User
 from portfolios.months import first_open_day
+from portfolios.output_files import plain_text
 from portfolios.resources import BindingResource, ClerkResource, MemberResource, PostingResource, StoreResource
 from portfolios.roster_files import RosterResource, RowProblem
+from portfolios.workbooks import Workbook, WorkbookError, is_workbook
 
 # In this order: each file may name what the files before it hold.
 RESOURCES: tuple[type[RosterResource], ...] = (
@@ -51,11 +55,20 @@ RESOURCES: tuple[type[RosterResource], ...] = (
     BandResource,
 )
 FILE_NAMES = tuple(resource.file_name for resource in RESOURCES)
+SUFFIXES = (".csv", ".xlsx")
 _NUMBERED: tuple[type[Model], ...] = (Store, Category, Clerk, Member, Plan)
 
 
 class RosterError(ValueError):
-    """A directory that holds no roster; the message says why and what to do."""
+    """Files that are no roster; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RosterFile:
+    """A file, and which of the eleven it is."""
+
+    resource: type[RosterResource]
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,8 @@ class RosterReport:
 
 # Called with a file's name, the rows done and the rows in all.
 Progress = Callable[[str, int, int], None]
+# Called with each file whose rows have been checked, before they are forgotten.
+Watch = Callable[[RosterFile, RosterResource], None]
 
 
 class _OneFile(ImportProblems):
@@ -95,15 +110,54 @@ class _OneFile(ImportProblems):
 @dataclass
 class _File:
     resource: RosterResource
+    path: Path
     dataset: tablib.Dataset
     row_numbers: list[int]
+    damaged: dict[tuple[int, str], RowProblem]
     readable: bool
 
 
-def roster_files(directory: Path) -> list[Path]:
+def recognised(path: Path) -> RosterFile:
+    """Which of the eleven a file is: by its name, or else by its columns.
+
+    Raises RosterError where neither tells.
+    """
+    for resource in RESOURCES:
+        if Path(resource.file_name).stem == path.stem.lower():
+            return RosterFile(resource, path)
+    try:
+        header = set(Workbook(path).header if is_workbook(path) else read_header(path))
+    except WorkbookError as error:
+        raise RosterError(f"{path.name}: {error}") from error
+    for resource in RESOURCES:
+        if set(resource.required_columns()) <= header <= {*resource.required_columns(), *resource.optional}:
+            return RosterFile(resource, path)
+    raise RosterError(
+        _(
+            "%(file)s is no roster file by its name or its columns (%(columns)s). Correct the header row, or name the "
+            "file after what it holds, and it is said what is wrong: %(names)s."
+        )
+        % {"file": path.name, "columns": ", ".join(sorted(header))[:200] or _("none"), "names": ", ".join(FILE_NAMES)}
+    )
+
+
+def in_order(files: Iterable[RosterFile]) -> list[RosterFile]:
+    """The files in the order in which they build on each other. Raises RosterError where two are the same one."""
+    ordered = sorted(files, key=lambda file: RESOURCES.index(file.resource))
+    for one, other in pairwise(ordered):
+        if one.resource is other.resource:
+            raise RosterError(
+                _("%(one)s and %(other)s are both %(file)s. Keep one of them.")
+                % {"one": one.path.name, "other": other.path.name, "file": Path(one.resource.file_name).stem}
+            )
+    return ordered
+
+
+def roster_files(directory: Path) -> list[RosterFile]:
     """The roster's files in a directory, in their order.
 
-    Raises RosterError where there is none, or a CSV file that is neither one of them nor one of tickets.
+    Raises RosterError where there is none, one is there twice, or a CSV file or workbook is neither one of them nor
+    one of tickets.
     """
     if not directory.is_dir():
         raise RosterError(
@@ -111,10 +165,13 @@ def roster_files(directory: Path) -> list[Path]:
             % {"path": directory}
         )
     names = ", ".join(FILE_NAMES)
+    known = {
+        str(Path(resource.file_name).with_suffix(suffix)): resource for resource in RESOURCES for suffix in SUFFIXES
+    }
     strange = sorted(
         path.name
         for path in directory.iterdir()
-        if path.suffix.lower() == ".csv" and path.name not in FILE_NAMES and not path.name.startswith("tickets")
+        if path.suffix.lower() in SUFFIXES and path.name not in known and not path.name.startswith(("tickets", "~$"))
     )
     if strange:
         raise RosterError(
@@ -124,12 +181,12 @@ def roster_files(directory: Path) -> list[Path]:
             )
             % {"path": directory, "strange": ", ".join(strange), "names": names}
         )
-    found = [directory / name for name in FILE_NAMES if (directory / name).exists()]
+    found = [RosterFile(resource, directory / name) for name, resource in known.items() if (directory / name).exists()]
     if not found:
         raise RosterError(
             _("%(path)s holds no roster file. The names are %(names)s.") % {"path": directory, "names": names}
         )
-    return found
+    return in_order(found)
 
 
 def import_roster(
@@ -145,39 +202,55 @@ def import_roster(
     Raises RosterError for a directory without a roster and ImportRefused for files with errors; nothing has changed
     then.
     """
-    paths = roster_files(directory)
+    files = roster_files(directory)
     if errors_path is None:
         errors_path = settings.VAR_DIR / "errors" / f"import_roster-{timezone.localtime():%Y%m%d-%H%M%S-%f}.csv"
     with ImportProblems(errors_path) as problems, transaction.atomic():
-        hold_ledger()
-        source = f"import_roster {directory}"[:200]
-        report = _Import(problems, source, recorded_by, progress).run(paths)
+        report = RosterImport(
+            problems, source=f"import_roster {directory}", recorded_by=recorded_by, progress=progress
+        ).run(files)
         transaction.set_rollback(dry_run)
     return report
 
 
-class _Import:
+class RosterImport:
+    """One import; `source` and `recorded_by` are what its batch of bindings and its corrections say of it."""
+
     def __init__(
-        self, problems: ImportProblems, source: str, recorded_by: User | None, progress: Progress | None
+        self,
+        problems: ImportProblems,
+        *,
+        source: str,
+        recorded_by: User | None,
+        progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.problems = problems
-        self.source = source
+        self.source = source = source[:200]
         self.recorded_by = recorded_by
         self.progress = progress
+        self.watch = watch
+        self.report = RosterReport()
+        # By the name of the eleven, whatever the file's own name is.
         self.files: dict[str, _File] = {}
         # The numbers of refused files by the table that they would be in; None where rows could not even be read.
         self.refused: dict[type[Model], frozenset[str] | None] = {}
         # Made when the first binding changes: an import that changes none leaves no batch behind.
         self.batch = cache(lambda: BindingBatch.objects.create(source=source, recorded_by=recorded_by))
 
-    def run(self, paths: Iterable[Path]) -> RosterReport:
-        report = RosterReport()
-        for path in paths:
-            file = self._read(path)
-            self.files[path.name] = file
-            report.files.append(self._import(file))
+    def run(self, files: Iterable[RosterFile]) -> RosterReport:
+        """Imports the files, in their order, within the transaction of whoever calls.
+
+        Raises ImportRefused where there are errors; `report` has the rows by file then, too.
+        """
+        report = self.report
+        hold_ledger()
+        for given in files:
+            file = self._read(given)
+            self.files[given.resource.file_name] = file
+            report.files.append(self._import(file, given))
             if not file.row_numbers:
-                file.resource.notices.append(_("%(file)s has a header and no rows.") % {"file": path.name})
+                file.resource.notices.append(_("%(file)s has a header and no rows.") % {"file": given.path.name})
         self._check_plans()
         self.problems.refuse_if_any()
         if members := self.files.get(MemberResource.file_name):
@@ -188,9 +261,27 @@ class _Import:
         report.corrections = self._correct()
         return report
 
-    def _read(self, path: Path) -> _File:
-        resource = next(resource for resource in RESOURCES if resource.file_name == path.name)()
+    def _read(self, given: RosterFile) -> _File:
         problems = _OneFile(self.problems)
+        try:
+            if not is_workbook(given.path):
+                return self._read_csv(given, given.path, problems, {})
+            with TemporaryDirectory() as folder:
+                # Under its own name, by which errors call it.
+                path = Path(folder) / given.path.name
+                with path.open("w", encoding="utf-8", newline="") as file:
+                    cells = {name: column.widget for name, column in given.resource.fields.items()}
+                    damaged = Workbook(given.path).write_csv(file, cells)
+                return self._read_csv(given, path, problems, damaged)
+        except WorkbookError as error:
+            problems.add(given.path.name, 0, "", "", error.reason, error.remedy)
+            headers = [*given.resource.required_columns(), *given.resource.optional]
+            return _File(given.resource(), given.path, tablib.Dataset(headers=headers), [], {}, readable=False)
+
+    def _read_csv(
+        self, given: RosterFile, path: Path, problems: _OneFile, damaged: dict[tuple[int, str], RowProblem]
+    ) -> _File:
+        resource = given.resource()
         required = resource.required_columns()
         row_numbers, rows = [], []
         for number, cells in read_rows(path, required, problems, resource.optional):
@@ -206,21 +297,22 @@ class _Import:
                 rows = [[cell for cell, kept in zip(cells, there, strict=True) if kept] for cells in rows]
                 headers = [name for name, kept in zip(headers, there, strict=True) if kept]
         dataset = tablib.Dataset(*rows, headers=headers)
-        return _File(resource, dataset, row_numbers, readable=not problems.count)
+        return _File(resource, given.path, dataset, row_numbers, damaged, readable=not problems.count)
 
-    def _import(self, file: _File) -> FileReport:
-        resource, dataset = file.resource, file.dataset
+    def _import(self, file: _File, given: RosterFile) -> FileReport:
+        resource, dataset, name = file.resource, file.dataset, given.path.name
         total = len(file.row_numbers)
 
         def show(done: int) -> None:
             if self.progress and (done % 500 == 0 or done == total):
-                self.progress(resource.file_name, done, total)
+                self.progress(name, done, total)
 
         result = resource.import_data(
             dataset,
             use_transactions=False,
             row_numbers=file.row_numbers,
             refused=self.refused,
+            damaged=file.damaged,
             batch=self.batch,
             show=show,
         )
@@ -234,7 +326,7 @@ class _Import:
                 for problem in errors:
                     assert isinstance(problem, RowProblem)
                     self.problems.add(
-                        resource.file_name,
+                        name,
                         file.row_numbers[invalid.number - 1],
                         column,
                         dataset[invalid.number - 1][columns[column]],
@@ -243,13 +335,15 @@ class _Import:
                     )
         if (result.invalid_rows or not file.readable) and resource._meta.model in _NUMBERED:
             place = columns[resource.key[0]]
-            numbers = frozenset(cells[place] for cells in dataset)
+            numbers = frozenset(plain_text(cells[place]) for cells in dataset)
             self.refused[resource._meta.model] = numbers if file.readable else None
         result.rows.clear()
+        if self.watch:
+            self.watch(given, resource)
         if "plan_no" not in resource.key:
             # What a chain's members and bindings take up is not needed twice.
             dataset.wipe()
-        return FileReport(resource.file_name, result.totals["new"], result.totals["update"], result.totals["skip"])
+        return FileReport(name, result.totals["new"], result.totals["update"], result.totals["skip"])
 
     def _check_plans(self) -> None:
         """Refuses plans that the files, taken together, leave incomplete."""
@@ -278,15 +372,16 @@ class _Import:
         if file := self.files.get(name):
             place = file.dataset.headers.index("plan_no")
             for number, cells in zip(file.row_numbers, file.dataset, strict=True):
-                rows.setdefault(cells[place], number)
+                rows.setdefault(plain_text(cells[place]), number)
         return rows
 
     def _refuse_plan(self, plan_no: str, reason: str, remedy: str) -> None:
         for name in ("plans.csv", "plan_rates.csv", "bands.csv", "plan_products.csv"):
             if row := self._plan_rows(name).get(plan_no):
-                self.problems.add(name, row, "plan_no", plan_no, reason, remedy)
+                self.problems.add(self.files[name].path.name, row, "plan_no", plan_no, reason, remedy)
                 return
-        self.problems.add("categories.csv", 0, "category", plan_no, reason, remedy)
+        file = self.files.get("categories.csv") or next(iter(self.files.values()))
+        self.problems.add(file.path.name, 0, "category", plan_no, reason, remedy)
 
     def _correct(self) -> int:
         """Rebooks the sales whose owner may have changed."""

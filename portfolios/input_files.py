@@ -45,6 +45,18 @@ def _encoding(path: Path) -> tuple[str, str | None]:
     return "", _("The file is neither UTF-8 nor GB18030 text.")
 
 
+def read_header(path: Path) -> list[str]:
+    """The names in the first row of a CSV file; none where it cannot be read."""
+    encoding, refusal = _encoding(path)
+    if refusal:
+        return []
+    with path.open(encoding=encoding, newline="") as file:
+        try:
+            return [cell.strip() for cell in next(csv.reader(file, strict=True), [])]
+        except csv.Error:
+            return []
+
+
 def read_rows(
     path: Path, columns: Sequence[str], problems: ImportProblems, optional: Sequence[str] = ()
 ) -> Iterator[tuple[int, list[str]]]:
@@ -117,7 +129,7 @@ def read_rows(
                             _("Check for a missing or an unquoted comma."),
                         )
                     continue
-                cells = [cell.strip() for cell in cells]
+                cells = list(map(str.strip, cells))
                 if not any(cells):
                     continue
                 yield row, cells if straight else [cells[place] if place >= 0 else "" for place in order]

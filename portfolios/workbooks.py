@@ -53,9 +53,12 @@ class WorkbookError(ValueError):
 
 
 def is_workbook(path: Path) -> bool:
-    """Whether a file is one of Excel's, by its first bytes: its name may say anything."""
-    with path.open("rb") as file:
-        return file.read(4) in (_ZIP, _OLD_EXCEL)
+    """Whether a file is one of Excel's, by its first bytes: its name may say anything. False where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in (_ZIP, _OLD_EXCEL)
+    except OSError:
+        return False
 
 
 class Workbook:
