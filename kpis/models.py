@@ -93,16 +93,17 @@ class PortfolioMonth(models.Model):
 
 
 class MemberFigures(models.Model):
-    """What a member bought, as of one day: what the members table searches and sorts by. Made anew, never history."""
+    """What a member bought: what the members table sorts and filters by, as of the last refresh. Made anew, no history.
+
+    A member who enrolled since has none yet.
+    """
 
     member = models.OneToOneField(
         Member, models.CASCADE, primary_key=True, related_name="figures", verbose_name=_("member")
     )
-    store = models.ForeignKey(Store, models.CASCADE, related_name="+", db_index=False, verbose_name=_("store"))
-    as_of = models.DateField(_("as of"))
     tier = models.CharField(_("tier"), max_length=1)
     spend_amount = models.BigIntegerField(_("spend in 12 months"))
-    purchases = models.PositiveIntegerField(_("purchases in 12 months"))
+    purchases = models.PositiveIntegerField(_("days with a purchase in 12 months"))
     last_purchase_on = models.DateField(_("last purchase"), null=True)
     # The day from which the member is at risk of lapsing if nothing is bought before; none for those who lapsed.
     at_risk_on = models.DateField(_("at risk from"), null=True)
@@ -110,14 +111,30 @@ class MemberFigures(models.Model):
     class Meta:
         verbose_name = _("member figures")
         verbose_name_plural = _("member figures")
+        # A million members are sorted by walking one of these; within a store, its members are few enough to sort.
         indexes = [
-            models.Index(name="figures_by_last_purchase", fields=["store", "last_purchase_on", "member"]),
-            models.Index(name="figures_by_spend", fields=["store", "spend_amount", "member"]),
-            models.Index(name="figures_by_tier", fields=["store", "tier", "member"]),
+            models.Index(name="figures_by_last_purchase", fields=["last_purchase_on", "member"]),
+            models.Index(name="figures_by_spend", fields=["spend_amount", "member"]),
+            models.Index(name="figures_by_tier", fields=["tier", "spend_amount", "member"]),
         ]
 
     def __str__(self) -> str:
         return f"{self.member_id} {self.tier}"
+
+
+class FiguresRefresh(models.Model):
+    """When the members' figures were last made anew, and as of which day: purchases before it count."""
+
+    as_of = models.DateField(_("as of"))
+    refreshed_at = models.DateTimeField(_("refreshed at"), auto_now_add=True)
+
+    class Meta:
+        get_latest_by = "pk"
+        verbose_name = _("refresh of member figures")
+        verbose_name_plural = _("refreshes of member figures")
+
+    def __str__(self) -> str:
+        return f"{self.as_of}"
 
 
 class ProposalQuerySet(models.QuerySet["Proposal"]):

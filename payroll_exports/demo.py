@@ -4,6 +4,7 @@ It takes the way that a user's files take: what `import_roster`, `split_store`, 
 `payslips` and the exports do. A month that is closed already is not done again, so that a second run is quick.
 """
 
+import datetime as dt
 import resource
 import secrets
 import sys
@@ -14,11 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from django.core.management import call_command
-from django.db.models import Sum
+from django.db.models import Max, Sum
 from django.utils.translation import gettext as _
 
 from commission.models import Attribution, Sale, SaleLine
 from commission.ticket_import import import_tickets
+from kpis.member_figures import refresh_member_figures
 from kpis.store_split import split_stores
 from payroll_exports.complete_journey import JourneySource, source_totals, write_complete_journey
 from payroll_exports.demo_chain import DemoChain, write_demo_chain
@@ -94,6 +96,7 @@ def run_demo(directory: Path, *, progress: Progress) -> DemoSummary:
     progress(chain.months[-1].month, len(chain.months), len(chain.months))
     summary = _summary([month.month for month in chain.months], seconds)
     _hand_out(directory, [month.month for month in chain.months[-3:-1]], summary, progress)
+    _refresh_members(progress)
     summary.logins = _logins(chain.months[-1].month, colleague=True)
     return _measured(summary, started)
 
@@ -127,6 +130,7 @@ def run_journey(directory: Path, *, progress: Progress) -> DemoSummary:
         if found != (expected["net"], expected["excluded"], expected["commissionable"]):
             raise DemoError(f"{name}: the ledger has {found}, the source {expected}.")
     _hand_out(directory, months[-1:], summary, progress)
+    _refresh_members(progress)
     summary.logins = _logins(months[-1], colleague=False)
     return _measured(summary, started)
 
@@ -178,6 +182,14 @@ def _hand_out(directory: Path, months: list[str], summary: DemoSummary, progress
             call_command(command[0], months[-1], *command[1:], f"--out={path}", stderr=nowhere)
         summary.files.append(path)
     progress(_("exports"), len(EXPORTS), len(EXPORTS))
+
+
+def _refresh_members(progress: Progress) -> None:
+    """The figures of the members table, as of the day after the last ticket's."""
+    last = Sale.objects.aggregate(day=Max("business_date"))["day"]
+    progress(_("members' figures"), 0, 1)
+    refresh_member_figures(last + dt.timedelta(days=1))
+    progress(_("members' figures"), 1, 1)
 
 
 def _logins(month_name: str, *, colleague: bool) -> list[tuple[str, str, str, str]]:

@@ -19,18 +19,29 @@ class Migration(migrations.Migration):
             name='MemberFigures',
             fields=[
                 ('member', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='figures', serialize=False, to='portfolios.member', verbose_name='member')),
-                ('as_of', models.DateField(verbose_name='as of')),
                 ('tier', models.CharField(max_length=1, verbose_name='tier')),
                 ('spend_amount', models.BigIntegerField(verbose_name='spend in 12 months')),
-                ('purchases', models.PositiveIntegerField(verbose_name='purchases in 12 months')),
+                ('purchases', models.PositiveIntegerField(verbose_name='days with a purchase in 12 months')),
                 ('last_purchase_on', models.DateField(null=True, verbose_name='last purchase')),
                 ('at_risk_on', models.DateField(null=True, verbose_name='at risk from')),
-                ('store', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='portfolios.store', verbose_name='store')),
             ],
             options={
                 'verbose_name': 'member figures',
                 'verbose_name_plural': 'member figures',
-                'indexes': [models.Index(fields=['store', 'last_purchase_on', 'member'], name='figures_by_last_purchase'), models.Index(fields=['store', 'spend_amount', 'member'], name='figures_by_spend'), models.Index(fields=['store', 'tier', 'member'], name='figures_by_tier')],
+                'indexes': [models.Index(fields=['last_purchase_on', 'member'], name='figures_by_last_purchase'), models.Index(fields=['spend_amount', 'member'], name='figures_by_spend'), models.Index(fields=['tier', 'spend_amount', 'member'], name='figures_by_tier')],
+            },
+        ),
+        migrations.CreateModel(
+            name='FiguresRefresh',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('as_of', models.DateField(verbose_name='as of')),
+                ('refreshed_at', models.DateTimeField(auto_now_add=True, verbose_name='refreshed at')),
+            ],
+            options={
+                'verbose_name': 'refresh of member figures',
+                'verbose_name_plural': 'refreshes of member figures',
+                'get_latest_by': 'pk',
             },
         ),
         migrations.CreateModel(
