@@ -162,8 +162,11 @@ class SaleQuerySet(models.QuerySet["Sale"]):
             return self
         if not user.clerk_id:
             return self.none()
-        parts = Attribution.objects.filter(Q(owner=user.clerk_id) | Q(server=user.clerk_id))
-        return self.filter(Q(pk__in=parts.values("part__sale")) | Q(store__in=user.managed_store_ids()))
+        # Ticket by ticket: the ledger has no index by clerk alone.
+        own = Attribution.objects.filter(
+            Q(owner=user.clerk_id) | Q(server=user.clerk_id), part__sale=models.OuterRef("pk")
+        )
+        return self.filter(models.Exists(own) | Q(store__in=user.managed_store_ids()))
 
 
 class Sale(models.Model):
