@@ -18,6 +18,10 @@ from fractions import Fraction
 from itertools import pairwise
 from operator import attrgetter
 
+from django.utils.translation import gettext as _
+
+from portfolios.fewest_moves import NO_HOME, Books, Case, fewest
+
 TIERS = ("A", "B", "C")
 
 
@@ -27,13 +31,17 @@ class SplitError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SplitMember:
-    """A member as the split sees it. `spend_amount` is the net spend of the last 12 months, and may be below zero."""
+    """A member as the split sees it. `spend_amount` is the net spend of the last 12 months, and may be below zero.
+
+    `owner` is the clerk of today, `served_by` the one who served the member most; both are empty for nobody.
+    """
 
     member_no: str
     spend_amount: int
     tier: str
     owner: str = ""
     locked: bool = False
+    served_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,14 @@ class SplitSummary:
     spend_amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Of the members who are not locked: how many one of the clerks served most, and how many of these stay there."""
+
+    kept: int
+    served: int
+
+
 def quotas(count: int, clerks: Iterable[SplitClerk]) -> dict[str, int]:
     """How many of `count` members each clerk gets: in proportion to the weights, by the largest remainder.
 
@@ -67,22 +83,26 @@ def quotas(count: int, clerks: Iterable[SplitClerk]) -> dict[str, int]:
     return {clerk.clerk_no: number for clerk, number in zip(ordered, counts, strict=True)}
 
 
-def split(members: Iterable[SplitMember], clerks: Iterable[SplitClerk]) -> dict[str, str]:
+def split(
+    members: Iterable[SplitMember], clerks: Iterable[SplitClerk], *, keep_within_bp: int | None = None
+) -> dict[str, str]:
     """The clerk number for each member number, fair in count, in A and B members and in spend.
 
     Locked members stay with their owner and count towards that clerk's quota. A clerk who holds more locked members
     than a fair quota gets no others, and the rest share what is left by their weights.
+    With `keep_within_bp` members go to the clerk who served them most, as many as can: the counts stay the same, and
+    the spread at most so many basis points, or at most what it is without keeping anyone where that is more.
     Raises SplitError where no clerk has a weight above 0, a number occurs twice, a weight is negative, a tier is not
-    A, B or C, or a locked member's owner is not among the clerks.
+    A, B or C, a locked member's owner is not among the clerks, or `keep_within_bp` is below zero.
     """
+    if keep_within_bp is not None and keep_within_bp < 0:
+        raise SplitError(_("A spread can't be %(bp)d basis points: ask for 0 or more.") % {"bp": keep_within_bp})
     ordered_clerks = _checked_clerks(clerks)
     place = {clerk.clerk_no: index for index, clerk in enumerate(ordered_clerks)}
     ordered_members = _checked_members(members, place)
 
     weights = [clerk.weight_percent for clerk in ordered_clerks]
-    # Spend per weight, in whole numbers: a clerk's spend times this factor.
-    common = math.lcm(*(weight for weight in weights if weight))
-    factors = [common // weight if weight else 0 for weight in weights]
+    factors = level_factors(ordered_clerks)
 
     assignment = {member.member_no: member.owner for member in ordered_members}
     locked = {tier: [0] * len(weights) for tier in TIERS}
@@ -97,15 +117,31 @@ def split(members: Iterable[SplitMember], clerks: Iterable[SplitClerk]) -> dict[
             ranked[member.tier].append(member)
 
     open_places = _open_places({tier: len(ranked[tier]) for tier in TIERS}, weights, locked)
+    base = list(loads)
     books = [_TierBook(ranked[tier], open_places[tier]) for tier in TIERS]
     _deal(books, loads, factors)
     _level(books, loads, factors)
 
-    for book in books:
-        for clerk, ranks in zip(ordered_clerks, book.ranks, strict=True):
-            for rank in ranks:
-                assignment[book.members[rank].member_no] = clerk.clerk_no
+    fair = [rank_at for book in books for rank_at in book.clerks()]
+    if keep_within_bp is not None:
+        fair = _keep(books, fair, base, factors, place, Fraction(keep_within_bp, 10_000))
+    for member, index in zip((member for book in books for member in book.members), fair, strict=True):
+        assignment[member.member_no] = ordered_clerks[index].clerk_no
     return assignment
+
+
+def kept(assignment: Mapping[str, str], members: Iterable[SplitMember], clerks: Iterable[SplitClerk]) -> Kept:
+    """How many members the assignment leaves with the clerk who served them most. A clerk of weight 0 takes none."""
+    taking = {clerk.clerk_no for clerk in clerks if clerk.weight_percent}
+    served = [member for member in members if not member.locked and member.served_by in taking]
+    return Kept(sum(assignment.get(member.member_no) == member.served_by for member in served), len(served))
+
+
+def level_factors(clerks: Iterable[SplitClerk]) -> list[int]:
+    """What turns each clerk's spend into spend per weight, in whole numbers; 0 where the weight is 0."""
+    weights = [clerk.weight_percent for clerk in clerks]
+    common = math.lcm(*(weight for weight in weights if weight))
+    return [common // weight if weight else 0 for weight in weights]
 
 
 def summarise(
@@ -143,43 +179,63 @@ def spread(summaries: Iterable[SplitSummary], clerks: Iterable[SplitClerk]) -> F
 
 def _checked_clerks(clerks: Iterable[SplitClerk]) -> list[SplitClerk]:
     ordered = sorted(clerks, key=attrgetter("clerk_no"))
-    _refuse_repeats("Clerk", [clerk.clerk_no for clerk in ordered])
+    if repeat := _repeated([clerk.clerk_no for clerk in ordered]):
+        raise SplitError(
+            _("Clerk %(number)s is listed twice, so it is unclear which row counts. List it once.") % {"number": repeat}
+        )
     for clerk in ordered:
         if clerk.weight_percent < 0:
             raise SplitError(
-                f"Clerk {clerk.clerk_no} has the weight {clerk.weight_percent}%: a weight can't be negative. "
-                "Set it to 0 for a clerk who takes no members."
+                _(
+                    "Clerk %(clerk)s has the weight %(weight)d%%: a weight can't be negative. "
+                    "Set it to 0 for a clerk who takes no members."
+                )
+                % {"clerk": clerk.clerk_no, "weight": clerk.weight_percent}
             )
     if not any(clerk.weight_percent for clerk in ordered):
         raise SplitError(
-            f"Nobody can take members: none of the {len(ordered)} clerks has a weight above 0. "
-            "Choose at least one clerk, or raise the weight in a clerk's posting."
+            _(
+                "Nobody can take members: none of the %(count)d clerks has a weight above 0. "
+                "Choose at least one clerk, or raise the weight in a clerk's posting."
+            )
+            % {"count": len(ordered)}
         )
     return ordered
 
 
 def _checked_members(members: Iterable[SplitMember], place: Mapping[str, int]) -> list[SplitMember]:
     ordered = sorted(members, key=attrgetter("member_no"))
-    _refuse_repeats("Member", [member.member_no for member in ordered])
+    if repeat := _repeated([member.member_no for member in ordered]):
+        raise SplitError(
+            _("Member %(number)s is listed twice, so it is unclear which row counts. List it once.")
+            % {"number": repeat}
+        )
     for member in ordered:
         if member.tier not in TIERS:
             raise SplitError(
-                f"Member {member.member_no} has the tier {member.tier!r}: only A, B and C can be balanced. "
-                "Give the member one of them (C without purchases)."
+                _(
+                    "Member %(member)s has the tier '%(tier)s': only A, B and C can be balanced. "
+                    "Give the member one of them (C without purchases)."
+                )
+                % {"member": member.member_no, "tier": member.tier}
             )
         if member.locked and member.owner not in place:
             raise SplitError(
-                f"Member {member.member_no} is locked to {member.owner or 'nobody'}, who is not among the clerks that "
-                "share the members. Unlock the member, or add that clerk."
+                _(
+                    "Member %(member)s is locked to clerk %(clerk)s, who is not among the clerks that share the "
+                    "members. Unlock the member, or add that clerk."
+                )
+                % {"member": member.member_no, "clerk": member.owner}
+                if member.owner
+                else _("Member %(member)s is locked and has no owner to stay with. Unlock the member.")
+                % {"member": member.member_no}
             )
     return ordered
 
 
-def _refuse_repeats(what: str, numbers: Sequence[str]) -> None:
+def _repeated(numbers: Sequence[str]) -> str | None:
     """`numbers` are in order, so a repeat stands beside its first."""
-    for one, other in pairwise(numbers):
-        if one == other:
-            raise SplitError(f"{what} {one} is listed twice, so it is unclear which row counts. List it once.")
+    return next((one for one, other in pairwise(numbers) if one == other), None)
 
 
 def _apportion(
@@ -267,6 +323,14 @@ class _TierBook:
             yield end - len(takers), end, takers
             end -= len(takers)
 
+    def clerks(self) -> list[int]:
+        """The clerk of each member, by rank."""
+        holders = [0] * len(self.members)
+        for index, ranks in enumerate(self.ranks):
+            for rank in ranks:
+                holders[rank] = index
+        return holders
+
     def settle(self) -> None:
         for index, ranks in enumerate(self.ranks):
             ranks.sort()
@@ -297,13 +361,67 @@ def _deal(books: Sequence[_TierBook], loads: list[int], factors: Sequence[int]) 
             width = high - low if len(takers) == full else max(high, 0) - min(low, 0)
             rounds.append((width, book, start, end, takers))
     rounds.sort(key=lambda row: -row[0])
-    for _, book, start, end, takers in rounds:
+    for _width, book, start, end, takers in rounds:
         takers.sort(key=loads.__getitem__)
         for rank, index in zip(range(end - 1, start - 1, -1), takers, strict=True):
             book.ranks[index].append(rank)
             loads[index] += book.spend[rank] * factors[index]
     for book in books:
         book.settle()
+
+
+def _keep(
+    books: Sequence[_TierBook],
+    fair: list[int],
+    base: list[int],
+    factors: Sequence[int],
+    place: Mapping[str, int],
+    bound: Fraction,
+) -> list[int]:
+    """The clerk of each member, tier by tier and by rank, where most are with who served them most.
+
+    Everyone sets out with as many of their own as they have places, taken evenly from big and small spenders, and the
+    rest is dealt and levelled; then as few as can be give way until the spread is within the bound. `fair` is the split
+    that keeps nobody.
+    """
+    taking = {clerk_no: index for clerk_no, index in place.items() if factors[index]}
+    home = [taking.get(member.served_by, NO_HOME) for book in books for member in book.members]
+    start = [NO_HOME] * len(home)
+    loads = list(base)
+    rests = []
+    offset = 0
+    for book in books:
+        places = list(book.places)
+        for index, room in enumerate(book.places):
+            own = [rank for rank in range(len(book.members)) if home[offset + rank] == index]
+            stay = min(room, len(own))
+            for turn in range(stay):
+                rank = own[(2 * turn + 1) * len(own) // (2 * stay)]
+                start[offset + rank] = index
+                loads[index] += book.spend[rank] * factors[index]
+            places[index] -= stay
+        others = [rank for rank in range(len(book.members)) if start[offset + rank] == NO_HOME]
+        rests.append((_TierBook([book.members[rank] for rank in others], places), [offset + rank for rank in others]))
+        offset += len(book.members)
+    _deal([rest for rest, _ranks in rests], loads, factors)
+    _level([rest for rest, _ranks in rests], loads, factors)
+    for rest, ranks in rests:
+        for rank, index in zip(ranks, rest.clerks(), strict=True):
+            start[rank] = index
+
+    places_by_tier = [book.places for book in books]
+    exactly = [*places_by_tier, [sum(column) for column in zip(*places_by_tier, strict=True)]]
+    case = Case(
+        spend=[amount for book in books for amount in book.spend],
+        tier=[tier for tier, book in enumerate(books) for _member in book.members],
+        home=home,
+        factors=factors,
+        base=base,
+        lowest=exactly,
+        highest=exactly,
+    )
+    limit = max(bound, Books(case, fair).spread())
+    return list(fewest(case, start, limit, fair)[0].at)
 
 
 def _level(books: Sequence[_TierBook], loads: list[int], factors: Sequence[int]) -> None:

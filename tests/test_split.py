@@ -233,8 +233,8 @@ def test_nobody_to_take_members_is_refused(clerks):
         (members_of("C", [1]), clerks_of(100) * 2, "Clerk C1 is listed twice"),
         (members_of("C", [1]), clerks_of(100, -5), "Clerk C2 has the weight -5%"),
         (members_of("D", [1]), clerks_of(100), "Member M0001 has the tier 'D'"),
-        ([SplitMember("M1", 1, "C", owner="C8", locked=True)], clerks_of(100), "Member M1 is locked to C8"),
-        ([SplitMember("M1", 1, "C", locked=True)], clerks_of(100), "Member M1 is locked to nobody"),
+        ([SplitMember("M1", 1, "C", owner="C8", locked=True)], clerks_of(100), "Member M1 is locked to clerk C8"),
+        ([SplitMember("M1", 1, "C", locked=True)], clerks_of(100), "Member M1 is locked and has no owner"),
     ],
 )
 def test_input_that_contradicts_itself_is_refused_by_number(members, clerks, message):
