@@ -159,3 +159,114 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.month}"
+
+
+class FileRecordQuerySet(models.QuerySet["FileRecord"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The records the user may see: all for HR and auditors, none for anybody else."""
+        return self if isinstance(user, User) and user.is_active and user.office else self.none()
+
+
+class FileRecord(models.Model):
+    """Who took which file out, or brought it in, and when: for pay, and for members' phone numbers."""
+
+    class Direction(models.TextChoices):
+        IN = "in", _("in")
+        OUT = "out", _("out")
+
+    class Phones(models.TextChoices):
+        """What a file that went out shows of members' phone numbers."""
+
+        WHOLE = "whole", _("whole phone numbers")
+        MASKED = "masked", _("phone numbers masked")
+        LEFT_OUT = "left_out", _("without phone numbers")
+
+    recorded_at = models.DateTimeField(_("recorded at"), auto_now_add=True)
+    recorded_by = models.ForeignKey(
+        User,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("recorded by"),
+        help_text=_("Empty: a command of the operator."),
+    )
+    direction = models.CharField(_("direction"), max_length=3, choices=Direction)
+    name = models.CharField(_("file"), max_length=255)
+    filter = models.CharField(_("filter"), max_length=200, blank=True)
+    phones = models.CharField(_("phone numbers"), max_length=10, choices=Phones, blank=True)
+    rows = models.PositiveIntegerField(_("rows"), null=True, blank=True)
+    sha256 = models.CharField(_("SHA-256"), max_length=64)
+
+    objects = FileRecordQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("file on record")
+        verbose_name_plural = _("files on record")
+        constraints = [AppendOnly(name="file_record_stays")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.direction})"
+
+
+class RosterUploadQuerySet(models.QuerySet["RosterUpload"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """One's own uploads, for HR; nobody confirms what another person looked at."""
+        return (
+            self.filter(uploaded_by=user) if isinstance(user, User) and user.is_active and user.is_hr else self.none()
+        )
+
+
+class RosterUpload(models.Model):
+    """Roster files that wait, with the preview of what they would change, until they are applied, discarded or old."""
+
+    uploaded_by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("uploaded by"))
+    uploaded_at = models.DateTimeField(_("uploaded at"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("kept until"))
+    previewed_at = models.DateTimeField(_("previewed at"), auto_now=True)
+    summary = models.JSONField(_("summary"), default=dict)
+    digest = models.CharField(_("digest of the preview"), max_length=64, blank=True)
+
+    objects = RosterUploadQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("roster upload")
+        verbose_name_plural = _("roster uploads")
+
+    def __str__(self) -> str:
+        return f"{self.uploaded_by} {self.uploaded_at:%Y-%m-%d %H:%M}"
+
+
+class RosterUploadFile(models.Model):
+    upload = models.ForeignKey(RosterUpload, models.CASCADE, related_name="files", verbose_name=_("roster upload"))
+    name = models.CharField(_("file"), max_length=255)
+    content = models.BinaryField(_("content"))
+    sha256 = models.CharField(_("SHA-256"), max_length=64)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("uploaded file")
+        verbose_name_plural = _("uploaded files")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RosterPreviewPage(models.Model):
+    """A page of one list of a preview (the errors, the new members ...): its lines as JSON text."""
+
+    upload = models.ForeignKey(RosterUpload, models.CASCADE, related_name="pages", verbose_name=_("roster upload"))
+    list = models.CharField(_("list"), max_length=40)
+    number = models.PositiveIntegerField(_("page"))
+    lines = models.TextField(_("lines"))
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("page of a preview")
+        verbose_name_plural = _("pages of a preview")
+        constraints = [models.UniqueConstraint(name="one_preview_page", fields=["upload", "list", "number"])]
+
+    def __str__(self) -> str:
+        return f"{self.list} {self.number}"

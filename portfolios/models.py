@@ -291,6 +291,7 @@ class Member(models.Model):
         ordering = ["member_no"]
         verbose_name = _("member")
         verbose_name_plural = _("members")
+        permissions = [("see_phones", "may see members' phone numbers")]
         indexes = [
             # The members table: sorted by name, and found by the phone's last four digits or by how a name begins.
             models.Index(name="member_by_name", fields=["name", "id"]),

@@ -126,6 +126,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'member',
                 'verbose_name_plural': 'members',
                 'ordering': ['member_no'],
+                'permissions': [('see_phones', "may see members' phone numbers")],
             },
         ),
         migrations.CreateModel(
