@@ -81,10 +81,9 @@ def sample() -> PayslipDocument:
 def naive_page(document: PayslipDocument) -> str:
     """The same page, complete in one string, with Noto in place of the payslip's own faces."""
     with override(document.language):
-        html = render_to_string("payroll_exports/payslip.html", payslip_pdf.page_values(document))
         css = str(render_to_string("payroll_exports/payslip.css", payslip_pdf.style_values()))
     css = re.sub(r"@font-face {.*?}\n", "", css)
-    page = html.replace("</head>", f"<style>{css}</style></head>")
+    page = payslip_pdf.page_of(document)["page"].replace("</head>", f"<style>{css}</style></head>")
     return page.replace(f'"{payslip_pdf.FAMILY}"', f'"{NOTO}"')
 
 

@@ -4,7 +4,6 @@ Everything on the page comes from one `PayslipDocument`; no database is read. Li
 members, served) with a paid amount of 542050 print as 5,000.00, 420.50 and 5,420.50.
 """
 
-import atexit
 import hashlib
 import json
 import os
@@ -18,11 +17,9 @@ from importlib.resources import files
 from itertools import chain, islice
 from multiprocessing import current_process, get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypedDict
 from unicodedata import normalize
 
-import django
-from django.apps import apps
 from django.template.loader import render_to_string
 from django.utils.dateformat import format as format_date
 from django.utils.translation import gettext as _
@@ -31,12 +28,6 @@ from fontTools.ttLib import TTFont
 
 from payroll_exports.charts import Chart, Part, kind_bar, waterfall
 from payroll_exports.line_codes import LineCode, line_name
-
-# WeasyPrint loads Pango when it is imported. A machine that has none must still get as far as the check that says so,
-# and commands that make no PDF need not wait for it.
-if TYPE_CHECKING:
-    from weasyprint import CSS
-    from weasyprint.text.fonts import FontConfiguration
 
 LANGUAGES = {"zh-hans": "zh-Hans", "en": "en"}
 
@@ -187,21 +178,33 @@ _KIND_OF_CHANGE = {
 }
 
 
+class Page(TypedDict):
+    """What `tagged_pdf` takes: plain values, so that another process may take them too."""
+
+    page: str
+    stylesheet: str
+    identifier: bytes
+
+
+def page_of(document: PayslipDocument) -> Page:
+    """A payslip as XHTML with its style sheet; the identifier is a digest of all that it says."""
+    with override(document.language):
+        page = render_to_string("payroll_exports/payslip.html", _page_values(document))
+    stored = json.dumps(document.to_dict(), sort_keys=True).encode()
+    return {
+        "page": page,
+        "stylesheet": _stylesheet(document.language),
+        "identifier": hashlib.sha256(stored).digest()[:16],
+    }
+
+
 def render_payslip(document: PayslipDocument) -> bytes:
     """The PDF of one payslip: PDF/UA-1, fonts embedded as subsets, no date or number but the document's own."""
-    with override(document.language):
-        html = render_to_string("payroll_exports/payslip.html", page_values(document))
-    from weasyprint import HTML
+    # WeasyPrint loads Pango when it is imported. A machine that has none must still get as far as the check that says
+    # so, and commands that make no PDF need not wait for it.
+    from payroll_exports.tagged_pdf import tagged_pdf
 
-    stored = json.dumps(document.to_dict(), sort_keys=True).encode()
-    pdf: bytes = HTML(string=html).write_pdf(
-        stylesheets=[_stylesheet(document.language)],
-        font_config=_fonts(),
-        pdf_variant="pdf/ua-1",
-        pdf_version="1.7",
-        pdf_identifier=hashlib.sha256(stored).digest()[:16],
-    )
-    return pdf
+    return tagged_pdf(**page_of(document))
 
 
 def render_payslips(documents: Iterable[PayslipDocument], processes: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -224,11 +227,14 @@ def render_payslips(documents: Iterable[PayslipDocument], processes: int = 0) ->
         for place, document in enumerate(documents):
             yield place, render_payslip(document)
         return
-    # Spawned, not forked: a child must not share the database connections or threads of a server.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_process)
+    from payroll_exports.tagged_pdf import tagged_pdf
+
+    # Spawned, not forked: a child must not share the database connections or threads of a server. It is given pages,
+    # and never starts Django, which takes as long as some payslips.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
         waiting = deque(
-            (place, pool.submit(render_payslip, document))
+            (place, pool.submit(tagged_pdf, **page_of(document)))
             for place, document in enumerate(islice(documents, 4 * workers))
         )
         place = len(waiting)
@@ -236,16 +242,11 @@ def render_payslips(documents: Iterable[PayslipDocument], processes: int = 0) ->
             done, future = waiting.popleft()
             pdf = future.result()
             for document in islice(documents, 1):
-                waiting.append((place, pool.submit(render_payslip, document)))
+                waiting.append((place, pool.submit(tagged_pdf, **page_of(document))))
                 place += 1
             yield done, pdf
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _start_process() -> None:
-    if not apps.ready:
-        django.setup()
 
 
 @cache
@@ -261,17 +262,6 @@ def _drawable_characters() -> frozenset[int]:
         return frozenset(font.getBestCmap())
 
 
-@cache
-def _fonts() -> "FontConfiguration":
-    """One for the life of a process: each new one would copy both font files."""
-    from weasyprint.text.fonts import FontConfiguration
-
-    # Its files are removed while the interpreter still can.
-    atexit.register(_stylesheet.cache_clear)
-    atexit.register(_fonts.cache_clear)
-    return FontConfiguration()
-
-
 def style_values() -> dict[str, Any]:
     """What the template of the style sheet is filled with, in the active language."""
     return {
@@ -284,12 +274,10 @@ def style_values() -> dict[str, Any]:
 
 
 @cache
-def _stylesheet(language: str) -> "CSS":
-    from weasyprint import CSS
-
+def _stylesheet(language: str) -> str:
     with override(language):
-        css = render_to_string("payroll_exports/payslip.css", style_values())
-    return CSS(string=css, font_config=_fonts())
+        sheets = (f"payroll_exports/{name}.css" for name in ("elements", "payslip"))
+        return "".join(render_to_string(sheet, style_values()) for sheet in sheets)
 
 
 class Typesetter:
@@ -331,7 +319,7 @@ def _month_name(month: str) -> str:
     return format_date(date.fromisoformat(f"{month}-01"), pgettext("format of a month, see Django's date", "F Y"))
 
 
-def page_values(document: PayslipDocument) -> dict[str, Any]:
+def _page_values(document: PayslipDocument) -> dict[str, Any]:
     """What the template of the page is filled with, in the active language."""
     typeset = Typesetter()
     page = {
@@ -343,7 +331,7 @@ def page_values(document: PayslipDocument) -> dict[str, Any]:
         "store_no": typeset(document.store_no),
         "store_name": typeset(document.store_name),
         "verification_code": typeset(document.verification_code),
-        "currency": _("CNY") if document.currency == "CNY" else document.currency,
+        "currency": _("CNY") if document.currency == "CNY" else typeset(document.currency),
         "paid": _money(document.paid_amount),
         "bar": _kind_bar(document),
         "groups": _groups(document),
