@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from payroll_exports.line_codes import LineCode
@@ -213,9 +214,12 @@ class FileRecord(models.Model):
 class RosterUploadQuerySet(models.QuerySet["RosterUpload"]):
     def for_user(self, user: User | AnonymousUser) -> Self:
         """One's own uploads, for HR; nobody confirms what another person looked at."""
-        return (
-            self.filter(uploaded_by=user) if isinstance(user, User) and user.is_active and user.is_hr else self.none()
-        )
+        if not isinstance(user, User) or not user.is_active or not user.is_hr:
+            return self.none()
+        return self.filter(uploaded_by=user)
+
+    def unexpired(self) -> Self:
+        return self.filter(expires_at__gt=timezone.now())
 
 
 class RosterUpload(models.Model):

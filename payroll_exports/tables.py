@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from commission.tables import CountColumn, MoneyColumn, marked
-from payroll_exports.models import Payslip
+from payroll_exports.models import FileRecord, Payslip
 from payroll_exports.store_pay import StorePay
 from portfolios.models import Month
 
@@ -56,6 +56,30 @@ class PayslipTable(tables.Table):
         return format_html(
             '<a href="{}">PDF</a>', reverse("payslip_pdf", args=[record.month_id, record.clerk.clerk_no])
         )
+
+
+class FileRecordTable(tables.Table):
+    """Who took which file out, or brought it in, the latest first."""
+
+    recorded_at = tables.DateTimeColumn(verbose_name=_("When"), format="Y-m-d H:i")
+    recorded_by = tables.Column(_("Who"), empty_values=())
+    direction = tables.Column(_("Direction"))
+    name = tables.Column(_("File"))
+    rows = CountColumn(_("Rows"))
+    sha256 = tables.Column(_("SHA-256"), attrs=marked("wide"))
+
+    class Meta:
+        attrs = {"class": "ledger"}
+        orderable = False
+
+    def render_recorded_by(self, record: FileRecord) -> str:
+        return str(record.recorded_by or _("operator"))
+
+    def render_name(self, record: FileRecord) -> SafeString:
+        return format_html('{} <span class="small">{}</span>', record.name, record.get_phones_display())
+
+    def render_sha256(self, record: FileRecord) -> SafeString:
+        return format_html('<span class="small" title="{}">{}…</span>', record.sha256, record.sha256[:12])
 
 
 class StorePayTable(tables.Table):

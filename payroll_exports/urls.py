@@ -1,6 +1,6 @@
 from django.urls import path
 
-from payroll_exports import views
+from payroll_exports import roster_views, views
 
 urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
@@ -8,6 +8,13 @@ urlpatterns = [
     path("payslips/", views.payslips, name="payslips"),
     path("payslips/language/", views.payslip_language, name="payslip_language"),
     path("payslips/<month:month>/<path:clerk_no>.pdf", views.payslip_pdf, name="payslip_pdf"),
+    path("roster/", roster_views.roster, name="roster"),
+    path("roster/files/<slug:name>.<slug:format>", roster_views.roster_export, name="roster_export"),
+    path("roster/uploads/", roster_views.roster_import, name="roster_import"),
+    path("roster/uploads/<int:pk>/", roster_views.roster_preview, name="roster_preview"),
+    path("roster/uploads/<int:pk>/errors.csv", roster_views.roster_errors, name="roster_errors"),
+    path("roster/uploads/<int:pk>/apply/", roster_views.roster_apply, name="roster_apply"),
+    path("roster/uploads/<int:pk>/discard/", roster_views.roster_discard, name="roster_discard"),
     path("months/", views.months, name="months"),
     path("months/<month:month>/", views.month, name="month"),
     path("months/<month:month>/close/ask/", views.ask_to_close, name="ask_to_close"),

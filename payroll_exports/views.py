@@ -1,6 +1,7 @@
 """A clerk's month and payslips, and HR's months: the tie-out, the close by two people, the exports."""
 
 import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
@@ -8,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from auditlog.models import LogEntry
 from django.conf import settings
 from django.contrib import messages
 from django.core.management import call_command
@@ -28,7 +28,7 @@ from commission.explain import clerk_rows, entry, with_parties
 from commission.tables import currency, in_currency
 from payroll_exports import clerk_month as months_of_clerks
 from payroll_exports.jobs import start_close, start_payslip_files
-from payroll_exports.models import Job, Payslip
+from payroll_exports.models import FileRecord, Job, Payslip
 from payroll_exports.pay_run import CloseRefused, close_checklist, request_close, tie_out
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
 from payroll_exports.store_pay import store_pay
@@ -285,7 +285,13 @@ def export(request: HttpRequest, month: int, name: str, format: str) -> FileResp
         call_command(f"export_{name}", closed.name, out=str(path), stderr=StringIO(), stdout=StringIO(), **options)
         # Its name goes with the folder; the open file stays until it is sent.
         file = path.open("rb")
-    LogEntry.objects.log_create(
-        closed, force_log=True, action=LogEntry.Action.ACCESS, additional_data={"export": path.name}
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+    FileRecord.objects.create(
+        recorded_by=reader(request),
+        direction=FileRecord.Direction.OUT,
+        name=path.name,
+        filter=closed.name,
+        sha256=digest,
     )
     return FileResponse(file, as_attachment=True, filename=path.name)

@@ -1,5 +1,6 @@
 """The pages: a clerk's month, a store's portfolios, HR's months. Figures are those of `tests.cast`."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from commission.explain import explain, with_parties
 from commission.models import Attribution
 from commission.templatetags.money import count, money, money_text, signed
 from kpis.models import PortfolioMonth
-from payroll_exports.models import Payslip, PayslipFile
+from payroll_exports.models import FileRecord, Payslip, PayslipFile
 from portfolios.models import Month, Posting
 from tests.cast import Cast, one_cast
 from tests.small_chain import day
@@ -296,20 +297,21 @@ def test_the_files_of_a_closed_month_and_who_took_them(cast: Cast) -> None:
     for file, start in begins.items():
         response = client.get(f"/months/2026-01/exports/{file}")
         assert response["Content-Disposition"] == f'attachment; filename="2026-01-{file}"'
-        assert b"".join(response).startswith(start)
-        entry = LogEntry.objects.latest("pk")
-        assert (entry.action, entry.actor) == (LogEntry.Action.ACCESS, cast.users["hr"])
-        assert entry.additional_data == {"export": f"2026-01-{file}"}
+        content = b"".join(response)
+        assert content.startswith(start)
+        record = FileRecord.objects.latest("pk")
+        assert (record.direction, record.recorded_by, record.name) == ("out", cast.users["hr"], f"2026-01-{file}")
+        assert record.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_there_is_no_other_file_and_no_other_month(cast: Cast) -> None:
     client = cast.client("hr")
-    before = LogEntry.objects.count()
+    before = FileRecord.objects.count()
     for file in ("payroll.pdf", "attributions.json", "salaries.csv"):
         assert client.get(f"/months/2026-01/exports/{file}").status_code == 404
     for url in ("/months/2026-13/", "/months/2026-1/", "/clerks/0000-00/C1/", "/months/2030-01/"):
         assert client.get(url).status_code == 404
-    assert LogEntry.objects.count() == before
+    assert FileRecord.objects.count() == before
 
 
 def test_a_clerk_chooses_the_language_of_coming_payslips(cast: Cast) -> None:
