@@ -27,6 +27,7 @@ from kpis.movement import FIGURES, MovementError, freeze
 from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings, postings_in
 from payroll_exports.models import EarningLine, Payslip
 from payroll_exports.payslip_pdf import PayslipDocument, PayslipLine
+from portfolios.enrolment import hold_enrolments
 from portfolios.models import Clerk, Member, Month, Posting, Store, User
 from portfolios.months import next_number, open_months
 
@@ -340,6 +341,8 @@ def close_month(
         if not month.is_closed:
             # From here on nothing is posted beside us, and what was posted is seen by every statement that follows.
             lock_ledger()
+            # Nor does a card begin to count on a day of the month once its portfolios are frozen.
+            hold_enrolments()
             month.refresh_from_db()
         if month.is_closed:
             return _report(month, started, already_closed=True)

@@ -1,4 +1,4 @@
-"""The door: home by role, login, password, language. And how a month is written in an address: 2026-10."""
+"""The door (home by role, login, password, language), enrolment, and how a month is written in an address: 2026-10."""
 
 from typing import Any
 
@@ -34,4 +34,6 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("password/", views.ChangePassword.as_view(), name="password_change"),
     path("language/", login_not_required(set_language), name="set_language"),
+    path("enrol/", views.enrol, name="enrol"),
+    path("enrol/<path:member_no>/", views.enrolled, name="enrolled"),
 ]

@@ -1,20 +1,26 @@
-"""Home by role, and what the pages of every app share: the switch of months."""
+"""Home by role, the enrolment of a member, and what the pages of every app share: the switch of months."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.views import PasswordChangeView
 from django.contrib.messages.views import SuccessMessageMixin
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse_lazy
+from django.utils import timezone
 from django.utils.translation import gettext_lazy, pgettext
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_http_methods
 
-from portfolios.models import Month, User
+from portfolios.enrolment import SOURCE, EnrolmentRefused, find_by_phone, home_store, phone_number
+from portfolios.enrolment import enrol as enrol_member
+from portfolios.forms import EnrolmentForm
+from portfolios.models import Member, Month, User
 from portfolios.months import first_open_month
 
-__all__ = ["ChangePassword", "Choice", "current_month", "home", "month_choices", "reader"]
+__all__ = ["ChangePassword", "Choice", "current_month", "enrol", "enrolled", "home", "month_choices", "reader"]
 
 
 @dataclass(frozen=True)
@@ -67,3 +73,39 @@ def home(request: HttpRequest) -> HttpResponse:
 class ChangePassword(SuccessMessageMixin, PasswordChangeView):
     success_url = reverse_lazy("home")
     success_message = gettext_lazy("Your password is changed.")
+
+
+@require_http_methods(["GET", "POST"])
+def enrol(request: HttpRequest) -> HttpResponse:
+    """A clerk enrols a member in two steps: the phone, then who it is and consent."""
+    user = reader(request)
+    if user.clerk is None:
+        raise Http404
+    today = timezone.localdate()
+    context: dict[str, Any] = {"here": "my_month", "store": home_store(user.clerk, today), "form": EnrolmentForm()}
+    if request.method == "POST":
+        # Whatever is shown again is a new form: the one sent may have enrolled somebody by now.
+        form = EnrolmentForm(request.POST.copy())
+        context["form"] = form
+        try:
+            if form.is_valid():
+                asked = form.cleaned_data
+                phone = context["phone"] = phone_number(asked["phone"])
+                if "enrol" in request.POST:
+                    del asked["phone"]
+                    member = enrol_member(phone=phone, on=today, recorded_by=user, **asked)
+                    return redirect("enrolled", member.member_no)
+                context["form"] = EnrolmentForm(initial={"phone": phone})
+        except EnrolmentRefused as refusal:
+            form.add_error(refusal.field or None, str(refusal))
+        form.data["form_token"] = str(uuid.uuid4())
+        context["cards"] = find_by_phone(context["phone"], on=today) if "phone" in context else []
+    return render(request, "portfolios/enrol.html", context)
+
+
+@require_GET
+def enrolled(request: HttpRequest, member_no: str) -> HttpResponse:
+    """The card that one has just enrolled."""
+    made = Member.objects.filter(bindings__batch__recorded_by=reader(request), bindings__batch__source=SOURCE)
+    member = get_object_or_404(made.distinct(), member_no=member_no)
+    return render(request, "portfolios/enrolled.html", {"here": "my_month", "member": member})

@@ -1,10 +1,13 @@
 """What every test stands on: settings, and a way to empty tables that refuse to be emptied."""
 
 import os
+import sqlite3
 
 os.environ.setdefault("SECRET_KEY", "only-for-the-tests-of-this-run")
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -43,3 +46,22 @@ def emptying_despite_the_rules() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
         yield
+
+
+@pytest.fixture
+def shared_database(transactional_db: None, tmp_path: Path) -> Iterator[None]:
+    """A database that several connections can write to, for whoever connects from now on.
+
+    SQLite's test database is in memory, where connections lock each other out at once instead of waiting: a copy of
+    it in a file behaves as in real life.
+    """
+    if connection.vendor == "postgresql":
+        yield
+        return
+    connection.ensure_connection()
+    with closing(sqlite3.connect(tmp_path / "shared.sqlite3")) as copy:
+        connection.connection.backup(copy)
+    in_memory = connection.settings_dict["NAME"]
+    connection.settings_dict["NAME"] = str(tmp_path / "shared.sqlite3")
+    yield
+    connection.settings_dict["NAME"] = in_memory

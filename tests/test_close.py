@@ -1,21 +1,15 @@
 """Closing a month: what stands in the way, who may, what it leaves, and what happens beside it."""
 
 import datetime as dt
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import override
 
 from commission.attribution import attribute
 from commission.models import Attribution, Booking, SaleLine
@@ -33,6 +27,7 @@ from payroll_exports.pay_run import (
 )
 from payroll_exports.payslip_pdf import PayslipDocument
 from portfolios.models import Clerk, Month, User
+from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day
 
 
@@ -314,41 +309,6 @@ def test_the_command_says_what_stands_in_the_way(chain: SmallChain) -> None:
 
 
 # --- Beside others -----------------------------------------------------------------------------------------------
-
-
-def at_once(*tasks: Callable[[], Any]) -> list[Any]:
-    """Runs each task on a connection of its own, all at once; returns what each returned, or raised."""
-
-    def run_one(task: Callable[[], Any]) -> Any:
-        try:
-            with override("en"):
-                return task()
-        except Exception as error:
-            return error
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(tasks)) as pool:
-        return list(pool.map(run_one, tasks))
-
-
-@pytest.fixture
-def shared_database(transactional_db: None, tmp_path: Path) -> Iterator[None]:
-    """A database that several connections can write to, for whoever connects from now on.
-
-    SQLite's test database is in memory, where connections lock each other out at once instead of waiting: a copy of
-    it in a file behaves as in real life.
-    """
-    if connection.vendor == "postgresql":
-        yield
-        return
-    connection.ensure_connection()
-    with closing(sqlite3.connect(tmp_path / "shared.sqlite3")) as copy:
-        connection.connection.backup(copy)
-    in_memory = connection.settings_dict["NAME"]
-    connection.settings_dict["NAME"] = str(tmp_path / "shared.sqlite3")
-    yield
-    connection.settings_dict["NAME"] = in_memory
 
 
 @pytest.mark.parametrize(
