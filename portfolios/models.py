@@ -231,8 +231,13 @@ class MemberQuerySet(models.QuerySet["Member"]):
             return self.none()
         if user.is_hr:
             return self
-        own = Q(pk__in=Binding.objects.valid().filter(on_date(on), clerk=user.clerk_id).values("member"))
-        return self.filter(own | Q(store__in=user.managed_store_ids())) if user.clerk_id else self.none()
+        if not user.clerk_id:
+            return self.none()
+        own = Binding.objects.valid().filter(on_date(on), clerk=user.clerk_id).values("member")
+        managed = user.managed_store_ids()
+        # One list of a few thousand keys: an OR of the two would look at every member of the chain.
+        stores = Member.objects.filter(store__in=managed).order_by().values("pk")
+        return self.filter(pk__in=own.order_by().union(stores, all=True) if managed else own)
 
     def with_owner(self, on: dt.date) -> Self:
         """Annotates `owner_id`: the clerk bound on that date who has not left before it, or None."""
@@ -241,13 +246,16 @@ class MemberQuerySet(models.QuerySet["Member"]):
         )
         return self.annotate(owner_id=models.Subquery(owning.values("clerk")[:1]))
 
+    def counting(self, on: dt.date) -> Self:
+        """The cards that count on that date: enrolled by then, and not closed."""
+        return self.filter(counted_from__lte=on, counted_to__gt=on)
+
     def unassigned(self, on: dt.date) -> Self:
         """Open cards without an owner on that date, or whose owner has left before it."""
-        return (
-            self.filter(Q(closed_on__isnull=True) | Q(closed_on__gt=on), counted_from__lte=on)
-            .with_owner(on)
-            .filter(owner_id__isnull=True)
+        owning = (
+            Binding.objects.valid().filter(on_date(on), member=models.OuterRef("pk")).exclude(clerk__left_on__lt=on)
         )
+        return self.counting(on).filter(~models.Exists(owning))
 
 
 class Member(models.Model):
