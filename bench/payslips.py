@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -27,55 +26,11 @@ from django.utils.translation import override
 from weasyprint import HTML
 
 from payroll_exports import payslip_pdf
-from payroll_exports.payslip_pdf import PayslipDocument, PayslipLine, render_payslip, render_payslips
+from payroll_exports.payslip_pdf import PayslipDocument, render_payslip, render_payslips
+from tests.payslips import payslip
 
 NOTO = "Noto Sans CJK SC"
 LANGUAGE = "zh-hans"
-
-
-def sample() -> PayslipDocument:
-    """A payslip of an ordinary month, in Chinese."""
-    lines = (
-        PayslipLine("BASE", 31, 480000),
-        PayslipLine("OWN_SERVED", 214, 312455),
-        PayslipLine("OWN_ABSENT", 63, 58721),
-        PayslipLine("COVERED", 48, 21490),
-        PayslipLine("UNOWNED", 5, 1890),
-        PayslipLine("WALK_IN", 87, 40312),
-        PayslipLine("BAND", 0, 36000),
-        PayslipLine("CLAWBACK", 3, -4215),
-    )
-    return PayslipDocument(
-        language=LANGUAGE,
-        month="2026-10",
-        starts_on=date(2026, 10, 1),
-        ends_on=date(2026, 10, 31),
-        clerk_no="C0017",
-        clerk_name="李娜",
-        store_no="S03",
-        store_name="康宁大药房 中山路店",
-        lines=lines,
-        paid_amount=sum(line.amount for line in lines),
-        movement={
-            "opening": 118,
-            "enrolled": 7,
-            "transferred_in": 12,
-            "transferred_out": 3,
-            "closed": 1,
-            "closing": 133,
-            "active_opening": 81,
-            "newly_active": 6,
-            "reactivated": 4,
-            "active_in": 8,
-            "active_out": 2,
-            "lapsed": 7,
-            "active_closing": 90,
-            "tier_a": 6,
-            "tier_b": 19,
-        },
-        previous_lines=(PayslipLine("BASE", 30, 480000), PayslipLine("OWN_SERVED", 190, 268120)),
-        verification_code="7F3K-9QXD-21MA",
-    )
 
 
 def naive_page(document: PayslipDocument) -> str:
@@ -102,7 +57,7 @@ def main() -> None:
     if NOTO not in subprocess.run(["fc-list"], capture_output=True, text=True, check=True).stdout:
         sys.exit(f"{NOTO} is not installed, and the naive way needs it: apt-get install fonts-noto-cjk")
 
-    document = sample()
+    document = payslip(LANGUAGE)
     naive = naive_page(document)
     ours_size, naive_size = len(render_payslip(document)), len(HTML(string=naive).write_pdf())
     ours_seconds, naive_seconds = [], []

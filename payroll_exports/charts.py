@@ -196,7 +196,7 @@ def waterfall(
     closing: Part,
     width: float,
     label_width: float,
-    figure_width: float = 46,
+    figure_width: float,
     font_family: str = FONT_FAMILY,
 ) -> Chart:
     """Opening, each change from where the one before ended, closing: one row each, lying, from a common zero line.

@@ -26,8 +26,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override, pgettext
 from fontTools.ttLib import TTFont
 
-from payroll_exports.charts import Chart, Part, kind_bar, waterfall
+from commission.templatetags.money import count, money_text
 from payroll_exports.line_codes import LineCode, line_name
+from payroll_exports.pay_pictures import ACTIVE_MEMBERS, MOVEMENT, PORTFOLIO, book_pictures, pay_bar
 
 LANGUAGES = {"zh-hans": "zh-Hans", "en": "en"}
 
@@ -43,24 +44,6 @@ _LINE_CODES = frozenset(LineCode.values)
 
 # Starting processes costs a second or two; below this many payslips it would save nothing.
 _FEWEST_FOR_PROCESSES = 16
-
-_MOVEMENT = {
-    "opening": 1,
-    "enrolled": 1,
-    "transferred_in": 1,
-    "transferred_out": -1,
-    "closed": -1,
-    "closing": 0,
-    "active_opening": 1,
-    "newly_active": 1,
-    "reactivated": 1,
-    "active_in": 1,
-    "active_out": -1,
-    "lapsed": -1,
-    "active_closing": 0,
-    "tier_a": 0,
-    "tier_b": 0,
-}
 
 
 class PayslipError(ValueError):
@@ -113,12 +96,12 @@ class PayslipDocument:
                 f"{who}: the lines sum to {total} but {self.paid_amount} is to be paid (minor units). "
                 "Run the pay run again, so that both come from the same ledger."
             )
-        missing = _MOVEMENT.keys() - self.movement.keys()
+        missing = MOVEMENT.keys() - self.movement.keys()
         if missing:
             raise PayslipError(f"{who}: the movement lacks {', '.join(sorted(missing))}.")
         for book in (PORTFOLIO, ACTIVE_MEMBERS):
             *changes, closing = book
-            expected = sum(_MOVEMENT[name] * self.movement[name] for name in changes)
+            expected = sum(MOVEMENT[name] * self.movement[name] for name in changes)
             if expected != self.movement[closing]:
                 raise PayslipError(
                     f"{who}: {' and '.join(changes)} make {expected}, but {closing} is {self.movement[closing]}. "
@@ -142,40 +125,6 @@ class PayslipDocument:
                 "previous_lines": None if previous is None else tuple(PayslipLine(**line) for line in previous),
             }
         )
-
-
-PORTFOLIO = ("opening", "enrolled", "transferred_in", "transferred_out", "closed", "closing")
-ACTIVE_MEMBERS = (
-    "active_opening",
-    "newly_active",
-    "reactivated",
-    "active_in",
-    "active_out",
-    "lapsed",
-    "active_closing",
-)
-
-# Which part of the kind bar a line belongs to, as long as it adds to the pay; what takes away is one part of its own,
-# less what is carried on to next month.
-_PART_OF_LINE = {
-    LineCode.OWN_SERVED: "own-served",
-    LineCode.OWN_ABSENT: "own-absent",
-    LineCode.COVERED: "covered",
-    LineCode.UNOWNED: "others",
-    LineCode.WALK_IN: "others",
-    LineCode.CARRIED_OUT: "loss",
-}
-_KIND_OF_CHANGE = {
-    "enrolled": "own-served",
-    "transferred_in": "own-absent",
-    "transferred_out": "loss",
-    "closed": "loss",
-    "newly_active": "own-served",
-    "reactivated": "own-served",
-    "active_in": "own-absent",
-    "active_out": "loss",
-    "lapsed": "loss",
-}
 
 
 class Page(TypedDict):
@@ -300,18 +249,8 @@ class Typesetter:
         return text
 
 
-def _money(amount: int) -> str:
-    """Minor units as 1,234.50, with a true minus sign where it is negative."""
-    whole, rest = divmod(abs(amount), 100)
-    return f"{'−' if amount < 0 else ''}{whole:,}.{rest:02}"
-
-
 def _signed(value: int, text: str) -> str:
     return f"+{text}" if value > 0 else text
-
-
-def _count(value: int) -> str:
-    return f"{'−' if value < 0 else ''}{abs(value):,}"
 
 
 def _month_name(month: str) -> str:
@@ -332,8 +271,13 @@ def _page_values(document: PayslipDocument) -> dict[str, Any]:
         "store_name": typeset(document.store_name),
         "verification_code": typeset(document.verification_code),
         "currency": _("CNY") if document.currency == "CNY" else typeset(document.currency),
-        "paid": _money(document.paid_amount),
-        "bar": _kind_bar(document),
+        "paid": money_text(document.paid_amount),
+        "bar": pay_bar(
+            ((line.line_code, line.amount) for line in document.lines),
+            title=_("Where the variable pay came from"),
+            plain=pgettext("part of the pay", "Bonus and other"),
+            width=672,
+        ),
         "groups": _groups(document),
         "less": LESS,
         "portfolio": _portfolio(document),
@@ -365,12 +309,12 @@ def _groups(document: PayslipDocument) -> list[dict[str, Any]]:
                 {
                     "name": line_name(line.line_code, document.language),
                     "count": _quantity(line),
-                    "amount": _money(line.amount),
+                    "amount": money_text(line.amount),
                     "less": line.amount < 0,
                 }
                 for line in lines
             ]
-            shown.append({"name": name, "rows": rows, "amount": _money(total), "less": total < 0})
+            shown.append({"name": name, "rows": rows, "amount": money_text(total), "less": total < 0})
     return shown
 
 
@@ -378,87 +322,23 @@ def _quantity(line: PayslipLine) -> str:
     if not line.quantity:
         return ""
     if line.line_code == LineCode.BASE:
-        return _("%(days)s days") % {"days": _count(line.quantity)}
-    return _count(line.quantity)
-
-
-def _kind_bar(document: PayslipDocument) -> Chart | None:
-    labels = {
-        "own-served": pgettext("part of the pay", "Own, served"),
-        "own-absent": pgettext("part of the pay", "Own, absent"),
-        "covered": pgettext("part of the pay", "Covered"),
-        "others": pgettext("part of the pay", "Walk-in, unowned"),
-        "plain": pgettext("part of the pay", "Bonus and other"),
-        "loss": pgettext("part of the pay", "Taken back"),
-    }
-    amounts = dict.fromkeys(labels, 0)
-    # The base is the same every month: beside it, what differs could not be seen.
-    for line in (line for line in document.lines if line.line_code != LineCode.BASE):
-        amounts[_PART_OF_LINE.get(LineCode(line.line_code), "plain") if line.amount > 0 else "loss"] += line.amount
-    parts = [Part(kind, label, amounts[kind], _money(amounts[kind])) for kind, label in labels.items()]
-    return kind_bar(
-        id="pay",
-        title=_("Where the variable pay came from"),
-        desc=_listed(parts),
-        parts=parts,
-    )
+        return _("%(days)s days") % {"days": count(line.quantity)}
+    return count(line.quantity)
 
 
 def _portfolio(document: PayslipDocument) -> dict[str, Any] | None:
     """The two waterfalls and the key members; None for a clerk without a member before, in and after the month."""
     movement = document.movement
-    if not any(movement[name] for name in _MOVEMENT):
+    if not any(movement[name] for name in MOVEMENT):
         return None
-    labels = {
-        "opening": pgettext("portfolio", "Opening"),
-        "enrolled": pgettext("portfolio", "Enrolled"),
-        "transferred_in": pgettext("portfolio", "Transferred in"),
-        "transferred_out": pgettext("portfolio", "Transferred out"),
-        "closed": pgettext("portfolio", "Closed"),
-        "closing": pgettext("portfolio", "Closing"),
-        "active_opening": pgettext("active members", "Opening"),
-        "newly_active": pgettext("active members", "Newly active"),
-        "reactivated": pgettext("active members", "Reactivated"),
-        "active_in": pgettext("active members", "In"),
-        "active_out": pgettext("active members", "Out"),
-        "lapsed": pgettext("active members", "Lapsed"),
-        "active_closing": pgettext("active members", "Closing"),
+    members, active = book_pictures(movement, width=104, label_width=0, figure_width=0)
+    return {
+        "members": members,
+        "active": active,
+        "tier_a": count(movement["tier_a"]),
+        "tier_b": count(movement["tier_b"]),
+        "key_members": count(movement["tier_a"] + movement["tier_b"]),
     }
-    parts = {}
-    for name, label in labels.items():
-        if name in _KIND_OF_CHANGE:
-            value = _MOVEMENT[name] * movement[name]
-            parts[name] = Part(_KIND_OF_CHANGE[name], label, value, _signed(value, _count(value)))
-        else:
-            parts[name] = Part("neutral", label, movement[name], _count(movement[name]))
-    charts = {}
-    for key, book, title in [
-        ("members", PORTFOLIO, _("Members of the portfolio")),
-        ("active", ACTIVE_MEMBERS, _("Active members of the portfolio")),
-    ]:
-        opening, *changes, closing = (parts[name] for name in book)
-        charts[key] = waterfall(
-            id=key,
-            title=title,
-            desc=_listed([opening, *changes, closing]),
-            opening=opening,
-            changes=changes,
-            closing=closing,
-            width=104,
-            label_width=0,
-            figure_width=0,
-        )
-    key_members = movement["tier_a"] + movement["tier_b"]
-    return charts | {
-        "tier_a": _count(movement["tier_a"]),
-        "tier_b": _count(movement["tier_b"]),
-        "key_members": _count(key_members),
-    }
-
-
-def _listed(parts: Iterable[Part]) -> str:
-    """A chart in words, for those who can't see it."""
-    return "; ".join(f"{part.label} {part.figure}" for part in parts if part.value)
 
 
 def _change(document: PayslipDocument) -> str | None:
@@ -480,7 +360,7 @@ def _change(document: PayslipDocument) -> str | None:
         lead = _("%(amount)s less than last month")
     else:
         lead = _("The same amount as last month")
-    lead %= {"amount": _money(abs(difference))}
+    lead %= {"amount": money_text(abs(difference))}
     # sorted() is stable: of two equal changes, the one higher up on the payslip comes first.
     movers = sorted((code for code in moved if moved[code]), key=lambda code: -abs(moved[code]))[:2]
     if not movers:
@@ -488,6 +368,6 @@ def _change(document: PayslipDocument) -> str | None:
     return _("%(lead)s, above all by %(movers)s.") % {
         "lead": lead,
         "movers": pgettext("between the two lines that changed most", " and ").join(
-            f"{line_name(code, document.language)} {_signed(moved[code], _money(moved[code]))}" for code in movers
+            f"{line_name(code, document.language)} {_signed(moved[code], money_text(moved[code]))}" for code in movers
         ),
     }

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -40,10 +39,9 @@ from weasyprint.text.fonts import FontConfiguration
 
 from payroll_exports.charts import Part, kind_bar, waterfall
 from payroll_exports.line_codes import LineCode, line_name
+from payroll_exports.pay_pictures import ACTIVE_MEMBERS, PORTFOLIO
 from payroll_exports.payslip_pdf import (
-    ACTIVE_MEMBERS,
     GETA,
-    PORTFOLIO,
     PayslipDocument,
     PayslipError,
     PayslipLine,
@@ -52,92 +50,11 @@ from payroll_exports.payslip_pdf import (
     render_payslip,
     render_payslips,
 )
+from tests.payslips import HARD, HARD_LINES, LINES, MOVEMENT, NO_MEMBERS, payslip
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "tests/reference"
 LARGEST_PDF = 60_000
-
-MOVEMENT = {
-    "opening": 118,
-    "enrolled": 7,
-    "transferred_in": 12,
-    "transferred_out": 3,
-    "closed": 1,
-    "closing": 133,
-    "active_opening": 81,
-    "newly_active": 6,
-    "reactivated": 4,
-    "active_in": 8,
-    "active_out": 2,
-    "lapsed": 7,
-    "active_closing": 90,
-    "tier_a": 6,
-    "tier_b": 19,
-}
-NO_MEMBERS = dict.fromkeys(MOVEMENT, 0)
-
-LINES = (
-    PayslipLine("BASE", 31, 480000),
-    PayslipLine("OWN_SERVED", 214, 312455),
-    PayslipLine("OWN_ABSENT", 63, 58721),
-    PayslipLine("COVERED", 48, 21490),
-    PayslipLine("UNOWNED", 5, 1890),
-    PayslipLine("WALK_IN", 87, 40312),
-    PayslipLine("BAND", 0, 36000),
-    PayslipLine("CLAWBACK", 3, -4215),
-)
-LAST_MONTH = (
-    PayslipLine("BASE", 30, 480000),
-    PayslipLine("OWN_SERVED", 190, 268120),
-    PayslipLine("OWN_ABSENT", 71, 66002),
-    PayslipLine("COVERED", 44, 20110),
-    PayslipLine("WALK_IN", 90, 41200),
-    PayslipLine("BAND", 0, 28000),
-)
-# A bad month of a clerk who handed most members over: every line there is, and a debt carried forward.
-HARD_LINES = (
-    PayslipLine("BASE", 18, 278710),
-    PayslipLine("OWN_SERVED", 2, -21300),
-    PayslipLine("OWN_ABSENT", 4, 1204),
-    PayslipLine("COVERED", 1, 35),
-    PayslipLine("UNOWNED", 2, 77),
-    PayslipLine("WALK_IN", 11, 2210),
-    PayslipLine("BAND", 0, 120),
-    PayslipLine("KPI", 0, 5000),
-    PayslipLine("LATE", 2, 880),
-    PayslipLine("CLAWBACK", 17, -84215),
-    PayslipLine("CORRECTION", 1, -4200),
-    PayslipLine("HELD", 1, -1260),
-    PayslipLine("ADJUSTMENT", 0, 3000),
-    PayslipLine("CARRIED_IN", 0, -12000),
-    PayslipLine("CARRIED_OUT", 0, 110449),
-)
-LONG_STORE_NAME = "内蒙古自治区呼和浩特市新城区康宁大药房连锁有限责任公司成吉思汗东街第一旗舰店"
-
-
-def payslip(language: str = "zh-hans", **changes: object) -> PayslipDocument:
-    """A payslip of an ordinary month, with `changes`."""
-    chinese = language == "zh-hans"
-    fields: dict[str, object] = {
-        "language": language,
-        "month": "2026-10",
-        "starts_on": date(2026, 10, 1),
-        "ends_on": date(2026, 10, 31),
-        "clerk_no": "C0017",
-        "clerk_name": "李娜" if chinese else "Li Na",
-        "store_no": "S03",
-        "store_name": "康宁大药房 中山路店" if chinese else "Kangning Pharmacy, Zhongshan Road",
-        "lines": LINES,
-        "movement": MOVEMENT,
-        "previous_lines": LAST_MONTH,
-        "verification_code": "7F3K-9QXD-21MA",
-        **changes,
-    }
-    paid_amount = sum(line.amount for line in fields["lines"])  # type: ignore[attr-defined]
-    return PayslipDocument(**{"paid_amount": paid_amount, **fields})  # type: ignore[arg-type]
-
-
-HARD = payslip(clerk_name="欧阳䶮㛃·阿卜杜热合曼", store_name=LONG_STORE_NAME, lines=HARD_LINES)
 
 
 def text_of(pdf: bytes) -> str:
@@ -547,6 +464,7 @@ def test_a_waterfall_leads_from_opening_to_closing(opening: int, gains: list[int
         changes=changes,
         closing=Part("neutral", "Closing", closing, str(closing)),
         label_width=80,
+        figure_width=46,
         width=240,
     )
     assert len(chart.marks) == 2 + sum(bool(part.value) for part in changes)
