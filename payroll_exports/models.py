@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from payroll_exports.line_codes import LineCode
 from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
@@ -172,8 +173,8 @@ class FileRecord(models.Model):
     """Who took which file out, or brought it in, and when: for pay, and for members' phone numbers."""
 
     class Direction(models.TextChoices):
-        IN = "in", _("in")
-        OUT = "out", _("out")
+        IN = "in", pgettext_lazy("file", "in")
+        OUT = "out", pgettext_lazy("file", "out")
 
     class Phones(models.TextChoices):
         """What a file that went out shows of members' phone numbers."""

@@ -21,8 +21,9 @@ from payroll_exports.roster import RosterError, RosterFile, in_order, recognised
 from payroll_exports.roster_preview import Preview, run
 from portfolios.models import User
 
-# What one upload may hold: some hundred thousand members. A chain's first import goes by the command.
-MAX_BYTES = 20_000_000
+# What one upload may hold: some hundred thousand members, whose preview takes less than a web server's patience. A
+# chain's first import goes by the command.
+MAX_BYTES = 10_000_000
 MAX_FILES = 20
 KEPT_FOR = dt.timedelta(days=1)
 _NAME_LENGTH = 80

@@ -34,11 +34,11 @@ TITLES = {
     "postings": gettext_lazy("Postings"),
     "salaries": gettext_lazy("Salaries"),
     "members": gettext_lazy("Members"),
-    "bindings": gettext_lazy("Bindings, with their history"),
+    "bindings": gettext_lazy("Bindings"),
     "plans": gettext_lazy("Plans"),
-    "plan_rates": gettext_lazy("Rates of the plans, by category"),
-    "plan_products": gettext_lazy("Rates of the plans, by product"),
-    "bands": gettext_lazy("Bands of the plans"),
+    "plan_rates": gettext_lazy("Rates by category"),
+    "plan_products": gettext_lazy("Rates by product"),
+    "bands": gettext_lazy("Bands"),
 }
 RECORDS_PER_PAGE = 20
 

@@ -61,11 +61,10 @@ class PayslipTable(tables.Table):
 class FileRecordTable(tables.Table):
     """Who took which file out, or brought it in, the latest first."""
 
-    recorded_at = tables.DateTimeColumn(verbose_name=_("When"), format="Y-m-d H:i")
+    recorded_at = tables.DateTimeColumn(verbose_name=_("When"), format="Y-m-d H:i", attrs=marked("text-nowrap"))
     recorded_by = tables.Column(_("Who"), empty_values=())
-    direction = tables.Column(_("Direction"))
     name = tables.Column(_("File"))
-    rows = CountColumn(_("Rows"))
+    rows = CountColumn(_("Rows"), wide=True)
     sha256 = tables.Column(_("SHA-256"), attrs=marked("wide"))
 
     class Meta:
@@ -76,7 +75,8 @@ class FileRecordTable(tables.Table):
         return str(record.recorded_by or _("operator"))
 
     def render_name(self, record: FileRecord) -> SafeString:
-        return format_html('{} <span class="small">{}</span>', record.name, record.get_phones_display())
+        notes = [record.get_direction_display(), record.get_phones_display()]
+        return format_html('{} <span class="small">{}</span>', record.name, " · ".join(filter(None, notes)))
 
     def render_sha256(self, record: FileRecord) -> SafeString:
         return format_html('<span class="small" title="{}">{}…</span>', record.sha256, record.sha256[:12])
