@@ -182,6 +182,9 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 
 DJANGO_TABLES2_TEMPLATE = "tables/table.html"
 
+# How far long work is, for the page that waits for it: kept where every process of the site can read it.
+CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{VAR_DIR / 'cache'}")}
+
 # Without a broker, long work runs in the process that starts it.
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 # A job that a lost worker had begun is given to another: jobs never do a thing twice.

@@ -7,7 +7,7 @@ moved from 李娜 (60) to 王伟 (40) show 60 -> 56 and 40 -> 44 before anything
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -21,9 +21,9 @@ from commission.rebinding import correct_since, hold_ledger
 from kpis.models import Proposal
 from kpis.store_books import BookMember, StoreBooks, store_books
 from kpis.store_split import reasons, share_out, shareable
-from portfolios.bindings import BindingChanges, assign, end, undo
+from portfolios.bindings import BindingChanges, BindingError, assign, end, plan_undo, undo
 from portfolios.models import Binding, BindingBatch, Clerk, Store, User
-from portfolios.months import require_open
+from portfolios.months import MonthError, require_open
 from portfolios.rebalance import CurvePoint, rebalance, rebalance_curve
 from portfolios.split import SplitMember, spread, summarise
 
@@ -84,7 +84,10 @@ def draft(
         hold_bindings()
         books = _books(kind, store, on, options, clerk)
         moves, notices = _moves(kind, books, options, clerk)
-        document = _document(books, moves, _takers(books, options, clerk)) | {"notices": notices}
+        takers = _takers(books, options, clerk)
+        document = _document(books, moves, takers) | {"notices": notices}
+        if options.keep_within_bp is not None:
+            document["kept"] = _kept(books, moves, takers)
         with transaction.atomic():
             document["pay"], document["corrected"] = _pay_effect(kind, books, moves, on, by)
             transaction.set_rollback(True)
@@ -114,11 +117,14 @@ def redraft(proposal: Proposal, *, by: User | None) -> Proposal:
     )
 
 
-def apply_proposal(proposal: Proposal, *, by: User | None) -> BindingBatch:
+def apply_proposal(
+    proposal: Proposal, *, by: User | None, progress: Callable[[int, int], None] | None = None
+) -> BindingBatch:
     """Makes the moves of the proposal, as one batch in one transaction, and corrects the sales since its date.
 
-    Applied twice it is done once: the second gets the batch of the first. Raises StoreChanged where members, bindings,
-    locks, clerks or weights are not what they were; MonthError where its month has closed since.
+    `progress` is told how many of the new bindings are written. Applied twice it is done once: the second gets the
+    batch of the first. Raises StoreChanged where members, bindings, locks, clerks or weights are not what they were;
+    MonthError where its month has closed since.
     """
     with transaction.atomic():
         hold_bindings()
@@ -140,7 +146,7 @@ def apply_proposal(proposal: Proposal, *, by: User | None) -> BindingBatch:
         batch = BindingBatch.objects.create(
             source=f"{proposal.kind} {proposal.store.store_no}"[:200], note=proposal.note, recorded_by=by
         )
-        changes = _carry_out(kind, books, moves_of(proposal), proposal.effective_on, batch)
+        changes = _carry_out(kind, books, moves_of(proposal), proposal.effective_on, batch, progress)
         correct_since(changes.since, source=batch.source, recorded_by=by)
         Proposal.objects.filter(pk=proposal.pk).update(batch=batch)
         return batch
@@ -160,6 +166,17 @@ def undo_batch(batch: BindingBatch, *, by: User | None, note: str = "") -> Bindi
         changes = undo(batch, back)
         correct_since(changes.since, source=back.source, recorded_by=by)
         return back
+
+
+def can_undo(batch: BindingBatch) -> bool:
+    """Whether the batch can still be taken back: not done yet, nothing built on it, and no month of it has closed."""
+    if BindingBatch.objects.filter(undoes=batch).exists():
+        return False
+    try:
+        plan_undo(batch)
+    except (BindingError, MonthError):
+        return False
+    return True
 
 
 def hold_bindings() -> None:
@@ -306,6 +323,15 @@ def _document(books: StoreBooks, moves: Mapping[int, int | None], takers: Collec
     }
 
 
+def _kept(books: StoreBooks, moves: Mapping[int, int | None], takers: Collection[int]) -> list[int]:
+    """Of the members who move and were served by a taker: how many go to who served them most, and how many there are."""
+    taking = {pk: books.clerks[pk] for pk in takers}
+    served = [
+        (books.members[pk].served_most_by(taking), taking[to].clerk_no) for pk, to in moves.items() if to in taking
+    ]
+    return [sum(most == to for most, to in served), sum(bool(most) for most, _to in served)]
+
+
 def _spread_bp(books: StoreBooks, moves: Mapping[int, int | None], takers: Collection[int]) -> float | None:
     """(max - min) / mean of the takers' spend per weight, in basis points; None where none of them has a weight."""
     clerks = [books.clerks[pk].to_split for pk in takers]
@@ -358,7 +384,12 @@ def _pay_effect(
 
 
 def _carry_out(
-    kind: Proposal.Kind, books: StoreBooks, moves: Mapping[int, int | None], on: dt.date, batch: BindingBatch
+    kind: Proposal.Kind,
+    books: StoreBooks,
+    moves: Mapping[int, int | None],
+    on: dt.date,
+    batch: BindingBatch,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BindingChanges:
     named = {pk: to for pk, to in moves.items() if to is not None}
     freed = [pk for pk, to in moves.items() if to is None]
@@ -371,5 +402,5 @@ def _carry_out(
         why = Binding.Reason.REASSIGNMENT
     else:
         why = reasons(books, named)
-    changes = assign(named, on=on, reason=why, batch=batch, keep_later=keep_later)
+    changes = assign(named, on=on, reason=why, batch=batch, keep_later=keep_later, progress=progress)
     return changes + end(freed, on=on, batch=batch)

@@ -7,7 +7,7 @@ clerks are given by primary key; whoever calls opens the transaction.
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from django.db.models import F, Q
@@ -67,7 +67,7 @@ class BindingPlan:
             )
         )
 
-    def carry_out(self, batch: BindingBatch) -> BindingChanges:
+    def carry_out(self, batch: BindingBatch, progress: Callable[[int, int], None] | None = None) -> BindingChanges:
         """Voids, ends and makes, in this order, so that no two owners meet.
 
         Raises MonthError where one of them would change a day of a closed month.
@@ -87,7 +87,10 @@ class BindingPlan:
                 Binding.objects.filter(pk__in=keys).update(valid_to=on, ended_by=batch, former_valid_to=F("valid_to"))
         for binding in self.make:
             binding.batch = batch
-        Binding.objects.bulk_create(self.make, batch_size=2_000)
+        for start in range(0, len(self.make), 2_000):
+            Binding.objects.bulk_create(self.make[start : start + 2_000])
+            if progress:
+                progress(min(start + 2_000, len(self.make)), len(self.make))
         return BindingChanges(len(self.make), len(self.end), len(self.void), since)
 
 
@@ -147,12 +150,14 @@ def assign(
     reason: Binding.Reason | Mapping[int, Binding.Reason],
     batch: BindingBatch,
     keep_later: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BindingChanges:
     """Binds each member to its clerk from `on`, or from the day it counts if that is later, until its card closes.
 
     What runs on that day ends; what begins later is voided, or with `keep_later` takes over on its day as recorded.
     A member whom the clerk owns already, with nothing later, is left as it is. `reason` is one for all or one per
-    member. Raises BindingError for a card that is closed by then, MonthError for a date in a closed month.
+    member; `progress` is told how many of the new bindings are written. Raises BindingError for a card that is closed
+    by then, MonthError for a date in a closed month.
     """
     require_open(on, _("The assignment"))
     there = _bindings(owners, after=on)
@@ -184,7 +189,7 @@ def assign(
                 reason=reason[member.pk] if isinstance(reason, Mapping) else reason,
             )
         )
-    return plan.carry_out(batch)
+    return plan.carry_out(batch, progress)
 
 
 def end(members: Collection[int], *, on: dt.date, batch: BindingBatch) -> BindingChanges:
@@ -200,11 +205,11 @@ def end(members: Collection[int], *, on: dt.date, batch: BindingBatch) -> Bindin
     return plan.carry_out(batch)
 
 
-def undo(batch: BindingBatch, back: BindingBatch) -> BindingChanges:
-    """Takes a batch back, from its own dates on: what it made is voided, what it ended or voided is bound again.
+def plan_undo(batch: BindingBatch) -> BindingPlan:
+    """What taking a batch back would do, from its own dates on: void what it made, bind again what it ended or voided.
 
-    `back` is the batch that does so, with `undoes` set; it is saved here. Raises BindingError where a later batch has
-    touched one of the members, or there is nothing to take back; MonthError where it reaches into a closed month.
+    Raises BindingError where a later batch has touched one of the members, or there is nothing to take back; MonthError
+    where it reaches into a closed month.
     """
     made = list(Binding.objects.filter(batch=batch))
     ended = list(Binding.objects.filter(ended_by=batch))
@@ -225,12 +230,19 @@ def undo(batch: BindingBatch, back: BindingBatch) -> BindingChanges:
             )
             % {"count": len(built_on), "number": first.member_no}
         )
-    back.save()
     plan = BindingPlan(void=made)
     for binding in ended:
         plan.restore(binding, binding.valid_to, binding.former_valid_to or OPEN_END)
     for binding in voided:
         plan.restore(binding, binding.valid_from, binding.valid_to)
+    require_open(min(binding.valid_from for binding in (*plan.void, *plan.make)), _("The change to take back"))
+    return plan
+
+
+def undo(batch: BindingBatch, back: BindingBatch) -> BindingChanges:
+    """Takes a batch back as `plan_undo` says; `back` is the batch that does so, with `undoes` set, and is saved here."""
+    plan = plan_undo(batch)
+    back.save()
     return plan.carry_out(back)
 
 

@@ -11,6 +11,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
+from kpis.models import Proposal
+from kpis.proposals import Options, draft
 from payroll_exports.models import Job, Payslip, Salary
 from payroll_exports.pay_run import close_month
 from portfolios.models import Clerk, Month, Posting, Store, User
@@ -52,6 +54,10 @@ class Cast:
             started_by=second_hr,
             finished_at=timezone.now(),
         )
+
+        # 李, 王 and 张 would share the one unassigned member from the tenth on.
+        on = day("02-10")
+        self.proposal = draft(Proposal.Kind.UNASSIGNED, chain.first, on=on, options=Options(), by=self.users["manager"])
 
     @staticmethod
     def user(name: str, *, clerk: Clerk | None = None, office: str = "") -> User:
