@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import Count, F, QuerySet, Sum
+from django.test.utils import CaptureQueriesContext
 
+from commission.credit import Credit, clerk_credits
 from commission.models import Attribution, Booking, Plan
-from portfolios.models import Clerk, Store
+from portfolios.models import Clerk, Month, Store
 from portfolios.months import open_months
 
 # VACUUM, which index-only scans live on, runs outside transactions alone.
@@ -78,3 +80,27 @@ def test_a_month_comes_from_its_index(side: str) -> None:
     if connection.vendor == "postgresql":
         assert "Index Only Scan" in one.explain()
         assert "Index Only Scan" in every.explain()
+
+
+def test_the_credit_that_pages_show_is_one_query_that_reads_no_row_of_the_table() -> None:
+    clerk, month = Clerk.objects.get(clerk_no="C7"), Month.objects.get(pk=202609)
+    with CaptureQueriesContext(connection) as queries:
+        credits = clerk_credits(month, [clerk.pk])
+    # 20 tickets as owner at 14,000 and 420, and 20 as server at 6,000 and 180.
+    assert credits == {clerk.pk: Credit(400_000, 12_000)}
+    (sums,) = (query["sql"] for query in queries)
+    with connection.cursor() as cursor:
+        cursor.execute(("EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN ") + sums)
+        plan = "\n".join(str(row) for row in cursor.fetchall())
+    for side in ("owner", "server"):
+        assert f"attribution_{side}_month" in plan
+    if connection.vendor == "postgresql":
+        assert plan.count("Index Only Scan") == 2
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no vacuum that a scan waits for.")
+def test_the_ledger_is_vacuumed_soon_after_an_import() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT unnest(reloptions) FROM pg_class WHERE relname = 'commission_attribution'")
+        options = {option for (option,) in cursor.fetchall()}
+    assert options == {"autovacuum_vacuum_insert_scale_factor=0", "autovacuum_vacuum_insert_threshold=10000"}
