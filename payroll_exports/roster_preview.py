@@ -132,7 +132,7 @@ def run(files: Iterable[RosterFile], *, source: str, recorded_by: User) -> Previ
         lists.append(bound)
     for one in lists:
         one.finish()
-    counted = [
+    counted: list[Mapping[str, Any]] = [
         {
             "name": said.file,
             "new": said.new,
