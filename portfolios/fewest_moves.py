@@ -15,13 +15,17 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate, combinations, pairwise, product
+from itertools import accumulate, combinations, islice, pairwise, product
 
 # The rows of a case's bounds: the three tiers, then all members.
 ALL = 3
-# From how many places in the window's reach the search starts, and how many plans it tries one by one at most.
-WINDOWS = 5
-FEW_PLANS = 20_000
+# Where in a window the average may lie, as a part of its width from below: one in the middle serves many members as
+# well as several do, and few members get two more chances.
+WINDOWS = (Fraction(1, 2), Fraction(0), Fraction(1))
+MANY_MEMBERS = 500
+# How many plans are tried one by one at most, and how many pairs of moves for a single one in their place.
+FEW_PLANS = 7_000
+FEW_PAIRS = 5_000
 NO_HOME = -1
 
 
@@ -65,7 +69,6 @@ class Books:
         self.held: list[list[tuple[list[tuple[int, int]], list[tuple[int, int]]]]] = [
             [([], []) for _ in range(ALL)] for _ in range(clerks)
         ]
-        self.changed = [0] * clerks
         for member, clerk in enumerate(at):
             tier, spend = case.tier[member], case.spend[member]
             self.levels[clerk] += spend * case.factors[clerk]
@@ -99,8 +102,6 @@ class Books:
         for row in (tier, ALL):
             self.counts[row][was] -= 1
             self.counts[row][clerk] += 1
-        self.changed[was] += 1
-        self.changed[clerk] += 1
         self.at[member] = clerk
 
     def may_give(self, clerk: int, row: int) -> bool:
@@ -133,21 +134,28 @@ class Books:
         )
 
 
-@dataclass(frozen=True, slots=True)
 class _Step:
-    """One move, or a swap of two: what it brings and whom it takes where."""
+    """One move, or a swap of two: what it brings, for its cost, and whom it takes where."""
 
-    gain: int
-    cost: int
-    moves: tuple[tuple[int, int], ...]
+    __slots__ = ("gain", "moves", "worth")
 
-    @property
-    def worth(self) -> int:
-        """The gain for the cost; what costs nothing is worth nearly everything."""
-        return 64 * self.gain // (64 * self.cost + 1)
+    def __init__(self, gain: int, cost: int, moves: tuple[tuple[int, int], ...]) -> None:
+        self.gain, self.moves = gain, moves
+        # What costs nothing comes before nearly everything.
+        self.worth = 64 * gain // (64 * cost + 1)
 
 
 NOTHING = _Step(0, 1, ())
+
+
+def _worth(step: _Step) -> int:
+    return step.worth
+
+
+def _most_worth(row: tuple[tuple[int, int], _Step]) -> tuple[int, tuple[int, int]]:
+    return -row[1].worth, row[0]
+
+
 Ranked = tuple[int, int]
 
 
@@ -157,73 +165,80 @@ class _Way:
     def __init__(self, books: Books, low: int, high: int) -> None:
         self.books, self.low, self.high = books, low, high
         # What one member too many or too few counts for beside the levels: an average member's level.
-        members = max(1, len(books.at))
-        self.unit = max(1, sum(map(abs, books.levels)) // members)
-        self.singles: dict[tuple[int, int], tuple[tuple[int, int], _Step]] = {}
-        self.swaps: dict[tuple[int, int], tuple[tuple[int, int], _Step]] = {}
+        self.unit = max(1, sum(map(abs, books.levels)) // max(1, len(books.at)))
+        # For each pair of a giver and a taker that could bring something: its best move, the most that a swap could
+        # bring, and the best swap once it is known.
+        self.moves: dict[tuple[int, int], _Step] = {}
+        self.most: dict[tuple[int, int], _Step] = {}
+        self.swaps: dict[tuple[int, int], _Step] = {}
 
     def run(self) -> None:
-        while step := self._next():
+        clerks = range(len(self.books.case.factors))
+        self._look_at((giver, taker) for giver in clerks for taker in self.books.clerks)
+        while (step := self._best()).gain > 0:
+            touched = {clerk for _member, clerk in step.moves} | {self.books.at[member] for member, _to in step.moves}
             for member, clerk in step.moves:
                 self.books.move(member, clerk)
+            self._look_at(
+                (giver, taker)
+                for giver in clerks
+                for taker in (self.books.clerks if giver in touched else touched & set(self.books.clerks))
+            )
 
-    def _next(self) -> _Step | None:
-        books = self.books
-        pairs = self._pairs()
-        best = NOTHING
-        for pair in pairs:
-            state = books.changed[pair[0]], books.changed[pair[1]]
-            known = self.singles.get(pair)
-            if known is None or known[0] != state:
-                known = self.singles[pair] = state, self._best_move(*pair)
-            if known[1].worth > best.worth:
-                best = known[1]
-        # Swaps take longer to find, so those that can bring most are looked at first, and only while they can win.
-        bounds = sorted((-self._most(*pair), pair) for pair in pairs)
-        for most, pair in bounds:
-            if _Step(-most, self._least_cost(*pair), ()).worth <= best.worth:
-                if -most * 64 <= best.worth:
-                    break
-                continue
-            state = books.changed[pair[0]], books.changed[pair[1]]
-            known = self.swaps.get(pair)
-            if known is None or known[0] != state:
-                known = self.swaps[pair] = state, self._best_swap(*pair)
-            if known[1].worth > best.worth:
-                best = known[1]
-        return best if best.gain > 0 else None
-
-    def _outside(self, clerk: int, level: int) -> int:
-        return max(0, level - self.high, self.low - level) if self.books.case.factors[clerk] else 0
-
-    def _pairs(self) -> list[tuple[int, int]]:
-        """Whom a member may leave and whom it may go to, one of them at least out of bounds."""
+    def _look_at(self, pairs: Iterable[tuple[int, int]]) -> None:
         books, case = self.books, self.books.case
-        wrong = [
-            self._outside(clerk, books.levels[clerk]) > 0
-            or any(
+        miscounted = [
+            any(
                 not case.lowest[row][clerk] <= books.counts[row][clerk] <= case.highest[row][clerk]
                 for row in range(ALL + 1)
             )
             for clerk in range(len(case.factors))
         ]
-        levels = books.levels
-        return [
-            (giver, taker)
-            for giver in range(len(case.factors))
-            for taker in books.clerks
-            if giver != taker
-            and (wrong[giver] or wrong[taker])
-            and (
-                not case.factors[giver]
-                or levels[giver] > levels[taker]
-                or any(
-                    books.counts[row][giver] > case.highest[row][giver]
-                    or books.counts[row][taker] < case.lowest[row][taker]
-                    for row in range(ALL + 1)
-                )
-            )
-        ]
+        outside = [self._outside(clerk, level) > 0 for clerk, level in enumerate(books.levels)]
+        for pair in pairs:
+            giver, taker = pair
+            self.swaps.pop(pair, None)
+            self.moves.pop(pair, None)
+            self.most.pop(pair, None)
+            downhill = not case.factors[giver] or books.levels[giver] > books.levels[taker]
+            counts = miscounted[giver] or miscounted[taker]
+            if giver == taker or not (counts or (downhill and (outside[giver] or outside[taker]))):
+                continue
+            least, most = self._best_range(giver, taker)
+            self.moves[pair] = self._best_move(giver, taker, least, most)
+            if case.factors[giver]:
+                gain = self._gain(giver, taker, min(least, self._widest(giver, taker)))
+                gain += 2 * self.unit if counts else 0
+                self.most[pair] = _Step(gain, self._least_cost(giver, taker), ())
+
+    def _widest(self, giver: int, taker: int) -> int:
+        """The most spend that a swap can bring over: the giver's biggest spender for the taker's smallest."""
+        held = self.books.held
+        biggest = [max((ranked[-1][0] for ranked in lists if ranked), default=None) for lists in held[giver]]
+        smallest = [min((ranked[0][0] for ranked in lists if ranked), default=None) for lists in held[taker]]
+        return max(
+            (
+                big - small
+                for tier, big in enumerate(biggest)
+                for for_tier, small in enumerate(smallest)
+                if big is not None and small is not None and self.books.may_swap(giver, taker, tier, for_tier)
+            ),
+            default=0,
+        )
+
+    def _best(self) -> _Step:
+        best = max(self.moves.values(), key=_worth, default=NOTHING)
+        # Swaps take longer to find, so those that can bring most are looked at first, and only while they can win.
+        for pair, most in sorted(self.most.items(), key=_most_worth):
+            if most.worth <= best.worth:
+                break
+            if pair not in self.swaps:
+                self.swaps[pair] = self._best_swap(*pair)
+            best = max(best, self.swaps[pair], key=_worth)
+        return best
+
+    def _outside(self, clerk: int, level: int) -> int:
+        return max(0, level - self.high, self.low - level) if self.books.case.factors[clerk] else 0
 
     def _gain(self, giver: int, taker: int, amount: int) -> int:
         """How much nearer to the window the two levels come when so much spend goes over."""
@@ -252,10 +267,6 @@ class _Way:
         points.sort()
         return (points[1], points[2]) if len(points) == 4 else (points[0], points[1])
 
-    def _most(self, giver: int, taker: int) -> int:
-        least, _ = self._best_range(giver, taker)
-        return self._gain(giver, taker, least)
-
     def _least_cost(self, giver: int, taker: int) -> int:
         held = self.books.held
         return all(not lists[0] for lists in held[giver]) + all(not lists[0] for lists in held[taker])
@@ -267,9 +278,8 @@ class _Way:
             for row in (tier, ALL)
         )
 
-    def _best_move(self, giver: int, taker: int) -> _Step:
+    def _best_move(self, giver: int, taker: int, least: int, most: int) -> _Step:
         books, best = self.books, NOTHING
-        least, most = self._best_range(giver, taker)
         for tier in range(ALL):
             if not books.may_move(giver, taker, tier):
                 continue
@@ -284,11 +294,10 @@ class _Way:
 
     def _best_swap(self, one: int, other: int) -> _Step:
         books, best = self.books, NOTHING
-        if not books.case.factors[one]:
-            return best
         least, most = self._best_range(one, other)
+        at_most = self._gain(one, other, least)
         for tier in range(ALL):
-            for for_tier in range(ALL):
+            for for_tier in (tier, *(row for row in range(ALL) if row != tier)):
                 if not books.may_swap(one, other, tier, for_tier):
                     continue
                 counted = 0
@@ -301,6 +310,12 @@ class _Way:
                     )
                 for my_cost, mine in enumerate(books.held[one][tier]):
                     for their_cost, theirs in enumerate(books.held[other][for_tier]):
+                        if (
+                            not mine
+                            or not theirs
+                            or _Step(at_most + counted, my_cost + their_cost, ()).worth <= best.worth
+                        ):
+                            continue
                         for (spend, member), (for_spend, for_member) in _differing(mine, theirs, least, most):
                             step = _Step(
                                 self._gain(one, other, spend - for_spend) + counted,
@@ -357,44 +372,30 @@ def _differing(
             yield found[1:]
 
 
-def fewest(case: Case, start: Sequence[int], limit: Fraction, fair: Sequence[int]) -> tuple[Plan, int]:
-    """The cheapest plan found whose spread is at most `limit`, and the cost below which there is none.
+def fewest(case: Case, start: Sequence[int], limit: Fraction, fair: Sequence[int]) -> Plan:
+    """The cheapest plan found whose spread is at most `limit`; out of its reach, the one with the least spread found.
 
     The search sets out from `start`. `fair` is a plan that keeps all bounds, taken where nothing else leads there.
-    Where the limit is out of reach, the plan returned has the least spread that was found.
+    Where all plans, or all that cost less than the best one found, are few, it is the cheapest there is.
     """
-    tried = _few_plans(case, len(case.spend) + 1)
+    tried = _few_plans(case, len(case.spend) + 1, limit)
     if tried is not None:
         reached = [plan for plan in tried if plan.spread <= limit]
-        best = min(reached, key=_by_cost) if reached else min(tried, key=_by_spread)
-        return best, best.cost
-    best = Books(case, fair).plan()
-    if best.spread <= limit:
-        best = _needless_taken_back(case, best, limit)
-    found = [best] if best.spread <= limit else []
-    for low, high in _windows(case, start, limit):
-        plan = _way_into(case, start, low, high, limit)
-        if plan is None:
-            continue
-        if plan.spread <= limit:
-            found.append(plan)
-        best = min(best, plan, key=_by_spread)
-    if not found:
-        # As near as can be, then: the same once more, with that for a limit.
-        limit = best.spread
-        levels = [level for level, factor in zip(Books(case, best.at).levels, case.factors, strict=True) if factor]
-        found = [best, _needless_taken_back(case, best, limit)]
-        plan = _way_into(case, start, min(levels), max(levels), limit)
-        if plan is not None and plan.spread <= limit:
-            found.append(plan)
-    best = min(found, key=_by_cost)
-    least = min(least_cost(case, limit), best.cost)
-    if least < best.cost:
-        tried = _few_plans(case, best.cost)
-        if tried is not None:
-            best = min([best, *(plan for plan in tried if plan.spread <= limit)], key=_by_cost)
-            least = best.cost
-    return best, least
+        return min(reached, key=_by_cost) if reached else min(tried, key=_by_spread)
+    plans = [plan for low, high in _windows(case, start, limit) if (plan := _way_into(case, start, low, high, limit))]
+    reached = [plan for plan in plans if plan.spread <= limit]
+    if not reached:
+        nearest = min([Books(case, fair).plan(), *plans], key=_by_spread)
+        if nearest.spread > limit:
+            # As near as can be, then: the same once more, with that for a limit.
+            limit = nearest.spread
+            levels = [level for clerk, level in enumerate(Books(case, nearest.at).levels) if case.factors[clerk]]
+            again = _way_into(case, start, min(levels), max(levels), limit)
+            reached = [again] if again and again.spread <= limit else []
+        reached.append(_taken_home(case, nearest, limit))
+    best = _one_for_two_each(case, min(reached, key=_by_cost), limit)
+    fewer = _few_plans(case, best.cost, limit) or []
+    return min([*(plan for plan in fewer if plan.spread <= limit), best], key=_by_cost)
 
 
 def _by_cost(plan: Plan) -> tuple[int, Fraction]:
@@ -417,8 +418,7 @@ def _windows(case: Case, start: Sequence[int], limit: Fraction) -> list[tuple[in
     average = abs(_average(case, start))
     even = len({factor for factor in case.factors if factor}) == 1
     windows = []
-    for part in range(WINDOWS):
-        below = Fraction(part, WINDOWS - 1)
+    for below in WINDOWS if len(case.spend) < MANY_MEMBERS else WINDOWS[:1]:
         # With uneven weights the mean may lie anywhere in the window: the limit must hold at its foot too.
         width = limit * average / (1 if even else 1 + below * limit)
         low = math.ceil(_average(case, start) - below * width)
@@ -432,14 +432,24 @@ def _way_into(case: Case, start: Sequence[int], low: int, high: int, limit: Frac
     if books.miscounts():
         return None
     plan = books.plan()
-    return _needless_taken_back(case, plan, limit) if plan.spread <= limit else plan
+    return _taken_home(case, plan, limit) if plan.spread <= limit else plan
 
 
-def _needless_taken_back(case: Case, plan: Plan, limit: Fraction) -> Plan:
+def _taken_home(case: Case, plan: Plan, limit: Fraction) -> Plan:
     """The plan without the moves that the limit and the counts can do without."""
     books = Books(case, plan.at)
-    while _send_one_home(books, limit) or _swap_one_home(books, limit) or _one_for_two(books, limit):
+    while _send_home(books, limit) or _swap_home(books, limit):
         pass
+    return books.plan()
+
+
+def _one_for_two_each(case: Case, plan: Plan, limit: Fraction) -> Plan:
+    """The plan with one move in place of two wherever that will do."""
+    books = Books(case, plan.at)
+    tries = FEW_PAIRS
+    while tries := _one_for_two(books, limit, tries):
+        while _send_home(books, limit) or _swap_home(books, limit):
+            pass
     return books.plan()
 
 
@@ -456,7 +466,7 @@ def _holds(books: Books, limit: Fraction) -> bool:
     return books.spread() <= limit and not books.miscounts()
 
 
-def _send_one_home(books: Books, limit: Fraction) -> bool:
+def _send_home(books: Books, limit: Fraction) -> bool:
     sent = False
     for member in _away(books):
         was, home = books.at[member], books.case.home[member]
@@ -470,7 +480,7 @@ def _send_one_home(books: Books, limit: Fraction) -> bool:
     return sent
 
 
-def _swap_one_home(books: Books, limit: Fraction) -> bool:
+def _swap_home(books: Books, limit: Fraction) -> bool:
     """Send a member home for one who is not at home there: of its tier, and nearest to it in spend."""
     swapped = False
     case = books.case
@@ -491,8 +501,8 @@ def _swap_one_home(books: Books, limit: Fraction) -> bool:
     return swapped
 
 
-def _one_for_two(books: Books, limit: Fraction) -> bool:
-    """Send two members home and move one other in their place."""
+def _one_for_two(books: Books, limit: Fraction, tries: int) -> int:
+    """Send two members home and move one other in their place; returns how many tries are left, 0 without success."""
     case = books.case
     levels = books.levels
     active = books.clerks
@@ -501,11 +511,8 @@ def _one_for_two(books: Books, limit: Fraction) -> bool:
     # Any range of the width that holds all levels will do; the middle one is looked at.
     low = floor - (width - (top - floor)) // 2
     high = low + width
-    tries = FEW_PLANS
-    for one, other in combinations(_away(books), 2):
+    for one, other in islice(combinations(_away(books), 2), tries):
         tries -= 1
-        if not tries:
-            return False
         changed: dict[int, int] = {}
         for member in (one, other):
             for clerk, sign in ((books.at[member], -1), (case.home[member], 1)):
@@ -532,64 +539,102 @@ def _one_for_two(books: Books, limit: Fraction) -> bool:
                     if first == len(ranked) or ranked[first][0] > most:
                         continue
                     member = ranked[first][1]
-                    was = books.at[one], books.at[other]
-                    books.move(one, case.home[one])
-                    books.move(other, case.home[other])
-                    books.move(member, taker)
-                    if _holds(books, limit):
-                        return True
-                    books.move(member, giver)
-                    books.move(other, was[1])
-                    books.move(one, was[0])
-    return False
+                    moves = (one, case.home[one]), (other, case.home[other]), (member, taker)
+                    if not _counts_hold(books, moves):
+                        continue
+                    before = [(member, books.at[member]) for member, _to in moves]
+                    for member, clerk in moves:
+                        books.move(member, clerk)
+                    if books.spread() <= limit:
+                        return tries
+                    for member, clerk in before:
+                        books.move(member, clerk)
+    return 0
 
 
-def _few_plans(case: Case, below: int) -> list[Plan] | None:
-    """Every plan within the bounds that costs less, the best of each cost; None where they are too many to try."""
+def _counts_hold(books: Books, moves: Iterable[tuple[int, int]]) -> bool:
+    """Whether the counts, now within their bounds, are so after the moves."""
+    case = books.case
+    change: dict[tuple[int, int], int] = {}
+    for member, clerk in moves:
+        for row in (case.tier[member], ALL):
+            for key, sign in (((row, books.at[member]), -1), ((row, clerk), 1)):
+                change[key] = change.get(key, 0) + sign
+    return all(
+        case.lowest[row][clerk] <= books.counts[row][clerk] + sign <= case.highest[row][clerk]
+        for (row, clerk), sign in change.items()
+    )
+
+
+def _are_few(case: Case, below: int) -> bool:
+    """Whether the plans that cost less, be they within the bounds or not, can be tried one by one."""
+    takers = sum(map(bool, case.factors))
+    free = case.home.count(NO_HOME)
+    settled = len(case.home) - free
+    # Who is with a clerk that takes nobody has one way more to go.
+    elsewhere = takers - all(home == NO_HOME or case.factors[home] for home in case.home)
+    plans = 0
+    for cost in range(min(below, settled + 1)):
+        plans += math.comb(settled, cost) * elsewhere**cost * takers**free
+        if plans > FEW_PLANS:
+            return False
+    return True
+
+
+def _few_plans(case: Case, below: int, limit: Fraction) -> list[Plan] | None:
+    """Of the plans within the bounds that cost less, the best of each cost, up to the first within the limit.
+
+    None where they are too many to try.
+    """
+    if not _are_few(case, below):
+        return None
     takers = [clerk for clerk, factor in enumerate(case.factors) if factor]
     settled = [member for member, home in enumerate(case.home) if home != NO_HOME]
     free = [member for member, home in enumerate(case.home) if home == NO_HOME]
-    costs = range(min(below, len(settled) + 1))
-    plans = 0
-    for cost in costs:
-        plans += math.comb(len(settled), cost) * len(takers) ** (cost + len(free))
-        if plans > FEW_PLANS:
-            return None
+    levels_at_home = list(case.base)
+    for member in settled:
+        levels_at_home[case.home[member]] += case.spend[member] * case.factors[case.home[member]]
     best = []
-    for cost in costs:
-        cheapest = [
-            plan
-            for away in combinations(settled, cost)
-            for to in product(takers, repeat=cost + len(free))
-            if (plan := _plan_with(case, (*away, *free), to, cost))
-        ]
+    for cost in range(min(below, len(settled) + 1)):
+        # The spread as (most - least, sum); the clerks' number is the same for all.
+        cheapest: tuple[int, int] | None = None
+        at: list[int] = []
+        for away in combinations(settled, cost):
+            members = (*away, *free)
+            ways = ([clerk for clerk in takers if clerk != case.home[member]] for member in members)
+            for to in product(*ways):
+                levels = list(levels_at_home)
+                for member, clerk in zip(members, to, strict=True):
+                    home = case.home[member]
+                    if home != NO_HOME:
+                        levels[home] -= case.spend[member] * case.factors[home]
+                    levels[clerk] += case.spend[member] * case.factors[clerk]
+                mine = [levels[clerk] for clerk in takers]
+                gap, total = max(mine) - min(mine), sum(map(abs, mine)) or 1
+                if cheapest and gap * cheapest[1] >= cheapest[0] * total:
+                    continue
+                there = list(case.home)
+                for member, clerk in zip(members, to, strict=True):
+                    there[member] = clerk
+                if Books(case, there).miscounts():
+                    continue
+                cheapest, at = (gap, total), there
         if cheapest:
-            best.append(min(cheapest, key=_by_spread))
+            best.append(Plan(tuple(at), cost, Books(case, at).spread()))
+            if best[-1].spread <= limit:
+                break
     return best
 
 
-def _plan_with(case: Case, members: Sequence[int], to: Sequence[int], cost: int) -> Plan | None:
-    """The plan in which these members go there and all others are at home; None outside the bounds."""
-    at = list(case.home)
-    for member, clerk in zip(members, to, strict=True):
-        if at[member] == clerk:
-            return None
-        at[member] = clerk
-    books = Books(case, at)
-    return None if books.miscounts() else Plan(tuple(at), cost, books.spread())
-
-
-def least_cost(case: Case, limit: Fraction) -> int:
-    """A cost below which no plan can be, whatever is tried.
+def least_cost(case: Case, limit: Fraction, plan: Plan) -> int:
+    """A cost below which there is no plan within the limit; that of `plan`, which `fewest` found, where it is proved.
 
     In each window a clerk above it must give at least its biggest spenders up, and one below it take the biggest of all
     others; where the count may not follow, the smallest go the other way. The window that asks least sets the bound.
     With spend below zero, or under a limit that allows a clerk nothing, only staying at home is ruled out.
     """
-    if NO_HOME not in case.home:
-        books = Books(case, case.home)
-        if books.spread() <= limit and not books.miscounts():
-            return 0
+    if not plan.cost or _are_few(case, plan.cost):
+        return plan.cost
     certain = 0 if NO_HOME in case.home else 1
     if limit >= 1 or min(case.spend, default=0) < 0 or min(case.base) < 0:
         return certain
@@ -621,7 +666,9 @@ class _Side:
 
     def __init__(self, case: Case, clerk: int) -> None:
         factor = case.factors[clerk]
-        mine, others, free = [], [], []
+        mine: list[int] = []
+        others: list[int] = []
+        free: list[int] = []
         for spend, home in zip(case.spend, case.home, strict=True):
             (mine if home == clerk else free if home == NO_HOME else others).append(spend * factor)
         self.level = case.base[clerk] + sum(mine)

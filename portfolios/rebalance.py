@@ -17,7 +17,7 @@ from operator import attrgetter
 
 from django.utils.translation import gettext as _
 
-from portfolios.fewest_moves import ALL, NO_HOME, Books, Case, Plan, fewest
+from portfolios.fewest_moves import ALL, NO_HOME, Books, Case, Plan, fewest, least_cost
 from portfolios.split import TIERS, SplitClerk, SplitError, SplitMember, level_factors, split, spread, summarise
 
 # The spreads that a curve asks for, in basis points: 50% down to 0.1%.
@@ -97,17 +97,19 @@ def rebalance_curve(
     """
     store = _Store(list(members), list(clerks), counts_within_bp)
     points: list[CurvePoint] = []
-    for spread_bp in (None, *sorted(set(spreads_bp), reverse=True)):
-        if spread_bp is not None and points and points[-1].spread <= Fraction(spread_bp, 10_000):
+    for spread_bp in (store.widest_bp(), *sorted(set(spreads_bp), reverse=True)):
+        if points and points[-1].spread <= Fraction(spread_bp, 10_000):
             continue
-        found = store.rebalanced(store.widest_bp() if spread_bp is None else spread_bp)
-        asked = spread_bp if found.reachable and spread_bp is not None else math.ceil(found.spread * 10_000)
-        point = CurvePoint(asked, len(found.moves), found.spread)
-        if not points or point.spread < points[-1].spread:
-            while points and points[-1].moves >= point.moves:
-                points.pop()
-            points.append(point)
+        found, asked = store.rebalanced(spread_bp), spread_bp
         if not found.reachable:
+            # The point is the plan that whoever asks for its spread will get.
+            asked = math.ceil(found.spread * 10_000)
+            found = store.rebalanced(asked)
+        if not points or found.spread < points[-1].spread:
+            while points and points[-1].moves >= len(found.moves):
+                points.pop()
+            points.append(CurvePoint(asked, len(found.moves), found.spread))
+        if asked != spread_bp:
             break
     return points
 
@@ -178,7 +180,7 @@ class _Store:
         if spread_bp < 0:
             raise SplitError(_("A spread can't be %(bp)d basis points: ask for 0 or more.") % {"bp": spread_bp})
         limit = Fraction(spread_bp, 10_000)
-        plan, at_least = fewest(self.case, self.start, limit, self.fair)
+        plan = fewest(self.case, self.start, limit, self.fair)
         assignment = {member.member_no: member.owner for member in self.members}
         for member, clerk in zip(self.movable, plan.at, strict=True):
             assignment[member.member_no] = self.numbers[clerk]
@@ -195,7 +197,7 @@ class _Store:
             spread_before=spread(summarise(today, self.members, self.clerks), self.clerks),
             spread=plan.spread,
             reachable=plan.spread <= limit,
-            at_least=at_least,
+            at_least=least_cost(self.case, max(limit, plan.spread), plan),
             notice="" if plan.spread <= limit else self._obstacle(plan),
         )
 

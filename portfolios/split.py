@@ -421,7 +421,7 @@ def _keep(
         highest=exactly,
     )
     limit = max(bound, Books(case, fair).spread())
-    return list(fewest(case, start, limit, fair)[0].at)
+    return list(fewest(case, start, limit, fair).at)
 
 
 def _level(books: Sequence[_TierBook], loads: list[int], factors: Sequence[int]) -> None:
