@@ -11,12 +11,15 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from kpis.change_charts import before_after, moves_curve, percent_text
-from kpis.forms import FORMS, ChangeForm, RebalanceForm
+from kpis.follow_up import follow_up
+from kpis.forms import FORMS, ChangeForm, LeavingForm, RebalanceForm
+from kpis.leaving import DAY, LeavingError, departures, move, set_last_day
 from kpis.member_filters import matching
 from kpis.models import Proposal
 from kpis.proposals import (
@@ -27,10 +30,12 @@ from kpis.proposals import (
     can_undo,
     curve,
     draft,
+    moves_of,
     redraft,
     undo_batch,
 )
 from kpis.store_split import StoreSplitError, default_day
+from kpis.unassigned_list import waiting
 from portfolios.bindings import BindingError
 from portfolios.models import Binding, Clerk, Member, Store, User
 from portfolios.months import MonthError, first_open_day
@@ -69,6 +74,62 @@ def changes(request: HttpRequest, store_no: str) -> HttpResponse:
         ],
     }
     return render(request, "kpis/changes.html", context)
+
+
+@require_GET
+def unassigned(request: HttpRequest, store_no: str) -> HttpResponse:
+    """Who has no owner in a store, since when, and what was sold to them meanwhile."""
+    stores = changeable_stores(reader(request))
+    store = get_object_or_404(stores, store_no=store_no)
+    rows = waiting(store, timezone.localdate())
+    context = {
+        "here": "stores",
+        "store": store,
+        "page": Paginator(rows, MOVES_PER_PAGE).get_page(request.GET.get("page")),
+        "longest": rows[0] if rows else None,
+        "totals": {
+            name: sum(getattr(row, name) for row in rows)
+            for name in ("net_amount", "server_commission_amount", "house_commission_amount")
+        },
+        "stores": [
+            Choice(reverse("unassigned", args=[other.store_no]), other.name, other.store_no, other == store)
+            for other in stores
+        ],
+    }
+    return render(request, "kpis/unassigned.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def leaving(request: HttpRequest, store_no: str) -> HttpResponse:
+    """A clerk's last day in the store; the hand-over of the portfolio follows."""
+    user, today = reader(request), timezone.localdate()
+    store = get_object_or_404(changeable_stores(user), store_no=store_no)
+    form = LeavingForm(request.POST if request.method == "POST" else None, store=store, on=today)
+    refusal = ""
+    if form.is_valid():
+        clerk, last_day, to_store = (form.cleaned_data[name] for name in ("clerk", "last_day", "to_store"))
+        try:
+            if to_store:
+                move(clerk, to_store, last_day + DAY)
+            else:
+                set_last_day(clerk, last_day, by=user)
+        except (LeavingError, MonthError) as refused:
+            refusal = str(refused)
+        else:
+            if last_day is None:
+                messages.success(request, _("%(name)s stays.") % {"name": clerk.name})
+                return redirect("leaving", store_no)
+            messages.success(request, _("%(name)s: last day here %(day)s.") % {"name": clerk.name, "day": last_day})
+            ahead = urlencode({"clerk": clerk.clerk_no, "on": last_day + DAY})
+            return redirect(f"{reverse('propose', args=[store_no, Kind.HAND_OVER])}?{ahead}")
+    context = {
+        "here": "stores",
+        "store": store,
+        "form": form,
+        "refusal": refusal,
+        "departures": departures(store, today=today),
+    }
+    return render(request, "kpis/leaving.html", context, status=422 if refusal or form.errors else 200)
 
 
 @require_http_methods(["GET", "POST"])
@@ -200,6 +261,8 @@ def proposal(request: HttpRequest, pk: int) -> HttpResponse:
     bars = before_after([(row["before"]["spend_amount"], row["after"]["spend_amount"]) for row in document["clerks"]])
     for row, bar in zip(document["clerks"], bars, strict=True):
         row["bar"] = bar
+    today = timezone.localdate()
+    began = shown.batch is not None and not hasattr(shown.batch, "undone_by") and shown.effective_on <= today
     page = Paginator(document["moves"], MOVES_PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "here": "stores",
@@ -217,6 +280,7 @@ def proposal(request: HttpRequest, pk: int) -> HttpResponse:
         "limit_passed": [
             row for row in document["clerks"] if row["after"]["members"] > settings.MEMBERS_PER_CLERK_LIMIT
         ],
+        "follow_up": follow_up(moves_of(shown), shown.effective_on, today=today) if began else [],
         "undoable": bool(shown.batch) and can_undo(shown.batch),
         "form_url": f"{reverse('propose', args=[shown.store.store_no, shown.kind])}?on={shown.effective_on}",
     }

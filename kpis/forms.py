@@ -7,6 +7,7 @@ from django import forms
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from kpis.leaving import home_clerks
 from kpis.models import Proposal
 from kpis.proposals import HAND_OVER_KEEP_BP, Options
 from portfolios.models import Binding, Clerk, Posting, Store, on_date
@@ -178,3 +179,36 @@ FORMS: dict[str, type[ChangeForm]] = {
     Kind.REASSIGNMENT: ReassignmentForm,
     Kind.HAND_OVER: HandOverForm,
 }
+
+
+class LeavingForm(forms.Form):
+    """Who goes, when, and where to."""
+
+    clerk = forms.ModelChoiceField(Clerk.objects.none(), label=_("Who goes"), to_field_name="clerk_no")
+    to_store = forms.ModelChoiceField(
+        Store.objects.all(),
+        label=_("Where to"),
+        to_field_name="store_no",
+        required=False,
+        empty_label=_("leaves the company"),
+    )
+    last_day = forms.DateField(
+        label=_("Last day here"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text=_("Empty takes the last day of a leaver back."),
+    )
+
+    def __init__(self, *args: Any, store: Store, on: dt.date, **options: Any) -> None:
+        super().__init__(*args, **options)
+        clerks, to_store = self.fields["clerk"], self.fields["to_store"]
+        assert isinstance(clerks, forms.ModelChoiceField)
+        assert isinstance(to_store, forms.ModelChoiceField)
+        clerks.queryset = Clerk.objects.filter(pk__in=home_clerks(store, on))
+        to_store.queryset = Store.objects.exclude(pk=store.pk)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("to_store") and not cleaned.get("last_day") and "last_day" not in self.errors:
+            self.add_error("last_day", _("Choose the last day in this store."))
+        return cleaned

@@ -324,7 +324,7 @@ def _document(books: StoreBooks, moves: Mapping[int, int | None], takers: Collec
 
 
 def _kept(books: StoreBooks, moves: Mapping[int, int | None], takers: Collection[int]) -> list[int]:
-    """Of the members who move and were served by a taker: how many go to who served them most, and how many there are."""
+    """Of the moving members whom a taker served: how many go to who served them most, and how many there are."""
     taking = {pk: books.clerks[pk] for pk in takers}
     served = [
         (books.members[pk].served_most_by(taking), taking[to].clerk_no) for pk, to in moves.items() if to in taking

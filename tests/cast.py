@@ -68,7 +68,7 @@ class Cast:
         client = Client(headers={"accept-language": language})
         user = self.users[name]
         if user is not None:
-            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+            client.force_login(user, backend="portfolios.access.StaffBackend")
         return client
 
     @property

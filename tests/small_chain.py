@@ -22,7 +22,7 @@ def day(text: str) -> dt.date:
 
 
 class SmallChain:
-    def __init__(self) -> None:
+    def __init__(self, *, opened: bool = True) -> None:
         self.first, self.second = (Store.objects.create(store_no=f"S{n}", name=f"店{n}") for n in (1, 2))
         self.plan = Plan.objects.create(plan_no="2026-A", valid_from=day("01-01"))
         self.otc = Category.objects.create(category="otc", name_en="OTC", name_zh="非处方药")
@@ -33,7 +33,8 @@ class SmallChain:
         self.zhao = self.clerk("C4", store=self.second)
         self.batch = BindingBatch.objects.create(source="test")
         self.numbers = count(1)
-        open_months(202601, 202601)
+        if opened:
+            open_months(202601, 202601)
 
     def clerk(
         self,

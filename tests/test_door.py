@@ -79,7 +79,7 @@ def test_before_the_first_ticket_every_page_says_what_will_be_there() -> None:
     User.objects.create(username="hr", office=User.Office.HR)
     for name, (url, words) in first_pages.items():
         client = Client(headers={"accept-language": "en"})
-        client.force_login(User.objects.get(username=name), backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(User.objects.get(username=name), backend="portfolios.access.StaffBackend")
         assert words in text(client.get(url))
         for other in ("/tickets/", "/payslips/") if name == "clerk" else ("/stores/", "/payslips/"):
             assert client.get(other).status_code == 200
