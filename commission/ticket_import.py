@@ -7,20 +7,21 @@ shuffled file gives the same database.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Max, Model, Q, Sum
 from django.utils.translation import gettext as _
 
 from commission.attribution import attribute, lock_ledger
 from commission.models import Attribution, Booking, Sale, SaleLine, SalePart
 from commission.money import format_amount, round_half_away
-from commission.ticket_lines import COLUMNS, LineReader, StagedLine
+from commission.ticket_lines import COLUMNS, LINE_COLUMNS, STAGED_COLUMNS, LineReader, Rate, StagedLine
 from portfolios.import_problems import ImportProblems
 from portfolios.input_files import read_rows
 from portfolios.models import Month, User
@@ -29,24 +30,59 @@ Progress = Callable[[str, int], None]
 
 _CHUNK = 5_000
 
-_STAGING = """
+# Below so many rows the planner does well without statistics, which take longer than the import.
+_FEW_ROWS = 5_000
+
+# The lines of a file; what the lines of a run share is with the first of them alone (commission/ticket_lines.py).
+_STAGED_LINES = """
 CREATE TEMPORARY TABLE staged_line (
-    row_no integer NOT NULL, store_id bigint NOT NULL, business_date date NOT NULL, month_number integer NOT NULL,
-    ticket_no varchar(40) NOT NULL, sold_at {timestamp} NOT NULL, server_id bigint, member_no varchar(40),
+    row_no integer NOT NULL, first_row integer NOT NULL, store_id bigint, business_date date, month_number integer,
+    ticket_no varchar(40), sold_at {timestamp}, server_id bigint, member_no varchar(40), plan_id bigint,
     line_no integer NOT NULL, product_no varchar(50) NOT NULL, category_id bigint NOT NULL,
-    quantity_milli bigint NOT NULL, net_amount bigint NOT NULL, is_return bool NOT NULL, plan_id bigint NOT NULL,
+    quantity_milli bigint NOT NULL, net_amount bigint NOT NULL, is_return bool NOT NULL,
     excluded bool, rate_bp integer, unit_amount bigint, commission_e4 bigint,
     original_store_no varchar(20), original_business_date date, original_ticket_no varchar(40),
     original_line_no integer
 )
 """
 
-# A staged line beside the stored ticket and line of the same key.
-_STORED = """
-FROM staged_line s
-JOIN commission_sale t ON t.business_date = s.business_date AND t.store_id = s.store_id AND t.ticket_no = s.ticket_no
-LEFT JOIN commission_saleline l ON l.sale_id = t.id AND l.line_no = s.line_no
+# The runs, each with its member, the number of its ticket in booking order, and which run of it this is.
+_STAGED_RUNS = """
+CREATE TEMPORARY TABLE staged_run AS
+SELECT s.first_row, s.store_id, s.business_date, s.month_number, s.ticket_no, s.sold_at, s.server_id, s.member_no,
+    s.plan_id, m.id AS member_id,
+    DENSE_RANK() OVER (ORDER BY s.business_date, s.sold_at, store.store_no, s.ticket_no) AS ticket,
+    ROW_NUMBER() OVER (
+        PARTITION BY s.business_date, s.sold_at, store.store_no, s.ticket_no ORDER BY s.first_row
+    ) AS run
+FROM staged_line s JOIN portfolios_store store ON store.id = s.store_id
+LEFT JOIN portfolios_member m ON m.member_no = s.member_no
+WHERE s.row_no = s.first_row
 """
+
+# What a return of this import or of an earlier one takes from its original.
+_MATCHED = ("line_id", "original_line_id", "excluded", "rate_bp", "unit_amount", "commission_e4")
+_MATCHED_RETURNS = """
+CREATE TEMPORARY TABLE matched_return (
+    line_id bigint NOT NULL, original_line_id bigint NOT NULL, excluded bool NOT NULL, rate_bp integer,
+    unit_amount bigint, commission_e4 bigint NOT NULL
+)
+"""
+
+_TEMPORARY = ("staged_line", "staged_run", "staged_part", "matched_return", "return_part")
+
+# A staged line with what its run shares.
+_LINES = "staged_line s JOIN staged_run r ON r.first_row = s.first_row"
+# A staged run beside the stored ticket of the same key.
+_KNOWN = (
+    "staged_run r JOIN commission_sale t ON t.business_date = r.business_date AND t.store_id = r.store_id "
+    "AND t.ticket_no = r.ticket_no"
+)
+# The same with its lines, each beside the stored one.
+_STORED = (
+    f"FROM {_KNOWN} JOIN staged_line s ON s.first_row = r.first_row "
+    "LEFT JOIN commission_saleline l ON l.sale_id = t.id AND l.line_no = s.line_no"
+)
 
 
 @dataclass
@@ -95,7 +131,7 @@ def import_tickets(
                 if dry_run:
                     transaction.set_rollback(True)
         finally:
-            _execute("DROP TABLE IF EXISTS staged_line")
+            _drop_temporary()
             if connection.vendor == "postgresql":
                 _execute("RESET work_mem")
     report.seconds = time.monotonic() - started
@@ -105,97 +141,100 @@ def import_tickets(
 def _book(
     path: Path, recorded_by: User | None, problems: ImportProblems, report: TicketReport, progress: Progress
 ) -> None:
-    months = _execute("SELECT MIN(month_number), MAX(month_number) FROM staged_line")[0]
+    months = _execute("SELECT MIN(month_number), MAX(month_number) FROM staged_run")[0]
     if months[0] is not None and not problems.count:
         # From here on nobody else books, and no month closes, until this transaction ends.
         lock_ledger(opening=months)
-    if _execute("SELECT 1 " + _STORED + " LIMIT 1"):
+    if _execute(f"SELECT 1 FROM {_KNOWN} LIMIT 1"):
         _conflicts(path.name, problems)
-        report.repeated = _execute(
-            "SELECT COUNT(*) FROM (SELECT DISTINCT s.store_id, s.business_date, s.ticket_no " + _STORED + ") AS known"
-        )[0][0]
-        _execute(
-            "DELETE FROM staged_line WHERE EXISTS (SELECT 1 FROM commission_sale t "
-            "WHERE t.store_id = staged_line.store_id AND t.business_date = staged_line.business_date "
-            "AND t.ticket_no = staged_line.ticket_no)"
-        )
+        report.repeated = _execute(f"SELECT COUNT(*) FROM (SELECT DISTINCT t.id FROM {_KNOWN}) AS known")[0][0]
+        _execute(f"DELETE FROM staged_run WHERE first_row IN (SELECT r.first_row FROM {_KNOWN})")
     problems.refuse_if_any()
-    if not _execute("SELECT 1 FROM staged_line LIMIT 1"):
+    if not _execute("SELECT 1 FROM staged_run LIMIT 1"):
         return
     booking = Booking.objects.create(source=f"import_tickets {path.name}"[:200], recorded_by=recorded_by)
     progress(_("storing"), report.rows)
-    newest_part = SalePart.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    _store(booking)
-    _refresh_statistics()
+    newest_part, newest_line, newest_attribution = _newest(SalePart), _newest(SaleLine), _newest(Attribution)
+    _store(booking, newest_part, report.rows)
     _match_returns(path.name, booking, problems)
     problems.refuse_if_any()
-    _return_parts(newest_part)
+    _return_parts()
+    _refresh_statistics("commission_salepart", report.rows)
     progress(_("attributing"), report.rows)
     report.attributions = attribute(booking=booking, parts=SalePart.objects.filter(pk__gt=newest_part))
-    sales = Sale.objects.filter(booking=booking)
-    lines = SaleLine.objects.filter(sale__booking=booking)
-    report.tickets = sales.count()
-    totals = lines.aggregate(lines=Count("pk"), net=Sum("net_amount"), waiting=Count("pk", filter=Q(part=None)))
+    report.tickets = booking.sales.count()
+    totals = SaleLine.objects.filter(pk__gt=newest_line).aggregate(
+        lines=Count("pk"), net=Sum("net_amount"), waiting=Count("pk", filter=Q(part=None))
+    )
     report.lines, report.net_amount, report.waiting = totals["lines"], int(totals["net"]), totals["waiting"]
-    report.late = Attribution.objects.filter(booking=booking, reason=Attribution.Reason.LATE).count()
-    posted = Attribution.objects.filter(booking=booking).values_list("month", flat=True).distinct()
-    report.months = [month.name for month in Month.objects.filter(pk__in=list(posted))]
-
-
-def _read(
-    path: Path, reader: LineReader, problems: ImportProblems, report: TicketReport, progress: Progress
-) -> Iterator[StagedLine]:
-    for row, cells in read_rows(path, COLUMNS, problems):
-        line = reader.read(row, cells)
-        report.rows += 1
-        if report.rows % _CHUNK == 0:
-            progress(_("reading"), report.rows)
-        if line is not None:
-            yield line
+    posted = Attribution.objects.filter(pk__gt=newest_attribution).values_list("month", "reason").annotate(Count("pk"))
+    report.late = sum(count for _month, reason, count in posted if reason == Attribution.Reason.LATE)
+    report.months = [month.name for month in Month.objects.filter(pk__in={month for month, _reason, _count in posted})]
 
 
 def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress: Progress) -> None:
-    """Reads the file into the temporary table, a chunk at a time."""
-    postgresql = connection.vendor == "postgresql"
-    _execute("DROP TABLE IF EXISTS staged_line")
-    _execute(_STAGING.format(timestamp="timestamptz" if postgresql else "datetime"))
+    """Reads the file into the temporary tables, a chunk at a time."""
+    _drop_temporary()
+    _execute(_STAGED_LINES.format(timestamp="timestamptz" if connection.vendor == "postgresql" else "datetime"))
 
     def add(row: int, column: str, value: str, reason: str, remedy: str) -> None:
         problems.add(path.name, row, column, value, reason, remedy)
 
     # The reader asks the database for its numbers now: nothing else can be asked of it while COPY runs.
-    lines = _read(path, LineReader(add), problems, report, progress)
-    columns = ", ".join(StagedLine._fields)
-    with connection.cursor() as cursor:
-        if postgresql:
-            with cursor.copy(f"COPY staged_line ({columns}) FROM STDIN (NULL '')") as copy:
-                while chunk := list(islice(lines, _CHUNK)):
-                    copy.write(_copy_text(chunk))
-            cursor.execute("ANALYZE staged_line")
-        else:
-            sold_at = StagedLine._fields.index("sold_at")
-            places = ", ".join(["%s"] * len(StagedLine._fields))
-            while chunk := list(islice(lines, _CHUNK)):
-                rows = [
-                    (*line[:sold_at], connection.ops.adapt_datetimefield_value(line.sold_at), *line[sold_at + 1 :])
-                    for line in chunk
-                ]
-                cursor.executemany(f"INSERT INTO staged_line ({columns}) VALUES ({places})", rows)
+    reader = LineReader(add)
+    rows = read_rows(path, COLUMNS, problems)
+    with _writing("staged_line", STAGED_COLUMNS) as write:
+        while chunk := list(islice(rows, _CHUNK)):
+            write([line for row, cells in chunk if (line := reader.read(row, cells))])
+            report.rows += len(chunk)
+            progress(_("reading"), report.rows)
     if not report.rows and not problems.count:
         problems.add(path.name, 0, "", "", _("The file has a header and no rows."), _("Export the tickets again."))
+    _refresh_statistics("staged_line (row_no, first_row, line_no, is_return)", report.rows)
+    _execute(_STAGED_RUNS)
+    _refresh_statistics("staged_run", report.rows)
 
 
-def _copy_text(chunk: list[StagedLine]) -> str:
-    # Control characters were refused, so that of what COPY reads as its own only the backslash can occur; and a text
-    # that may be absent is never empty.
-    rows = ("\t".join(["" if cell is None else str(cell) for cell in line]) + "\n" for line in chunk)
-    return "".join(rows).replace("\\", "\\\\")
+@contextmanager
+def _writing(table: str, columns: Sequence[str]) -> Iterator[Callable[[list[StagedLine]], None]]:
+    """Writes rows, cells between tabs, to a temporary table as fast as the database can; "" is NULL.
+
+    On PostgreSQL nothing else can be asked of the connection meanwhile.
+    """
+    into = f"{table} ({', '.join(columns)})"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            with cursor.copy(f"COPY {into} FROM STDIN (NULL '')") as copy:
+                # Of what COPY reads as its own only the backslash can occur.
+                yield lambda rows: copy.write("".join([row + "\n" for row in rows]).replace("\\", "\\\\"))
+        else:
+            places = ", ".join(["%s"] * len(columns))
+            yield lambda rows: cursor.executemany(
+                f"INSERT INTO {into} VALUES ({places})", [[cell or None for cell in row.split("\t")] for row in rows]
+            )
 
 
-def _refresh_statistics() -> None:
-    """Tells PostgreSQL's planner of what this transaction has stored: it would take it for a handful of rows."""
+def _drop_temporary() -> None:
+    for table in _TEMPORARY:
+        _execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def _newest(model: type[Model]) -> int:
+    """The largest id; while the ledger is held, what is stored gets larger ones."""
+    return model._default_manager.aggregate(newest=Max("pk"))["newest"] or 0
+
+
+def _number_after(model: type[Model]) -> None:
+    """Lets the numbers that PostgreSQL gives out go on after those that were given here."""
     if connection.vendor == "postgresql":
-        _execute("ANALYZE commission_sale, commission_salepart, commission_saleline")
+        table = model._meta.db_table
+        _execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), MAX(id)) FROM {table}")
+
+
+def _refresh_statistics(table: str, rows: int) -> None:
+    """Tells PostgreSQL's planner what a table holds that this import has filled with so many rows."""
+    if connection.vendor == "postgresql" and rows > _FEW_ROWS:
+        _execute(f"ANALYZE {table}")
 
 
 def _execute(sql: str, params: list[Any] | None = None) -> list[tuple[Any, ...]]:
@@ -215,8 +254,8 @@ def _each(sql: str) -> Iterator[tuple[Any, ...]]:
 # --- Checks over the whole file ---------------------------------------------------------------------------------
 
 _SAME_CELLS = [
-    "server_id", "product_no", "category_id", "quantity_milli", "net_amount", "original_store_no",
-    "original_business_date", "original_ticket_no", "original_line_no",
+    "product_no", "category_id", "quantity_milli", "net_amount", "original_store_no", "original_business_date",
+    "original_ticket_no", "original_line_no",
 ]  # fmt: skip
 
 
@@ -226,15 +265,21 @@ def _differs(a: str, b: str, columns: list[str]) -> str:
 
 def _repeated_lines(file: str, problems: ImportProblems) -> None:
     """The same line twice in the file: passed over if it is the same in every cell, else an error."""
-    key = "store_id, business_date, ticket_no, line_no"
-    same = " AND ".join(f"a.{column} = b.{column}" for column in key.split(", "))
-    twice = f"SELECT MIN(row_no) AS row_no FROM staged_line GROUP BY {key} HAVING COUNT(*) > 1"
-    repeats = f"FROM ({twice}) f JOIN staged_line a ON a.row_no = f.row_no JOIN staged_line b ON {same}"
-    if not _execute(f"SELECT 1 FROM ({twice}) f LIMIT 1"):
+    # Within a run it cannot be.
+    in_runs = "SELECT ticket FROM staged_run WHERE run = 2"
+    if not _execute(f"{in_runs} LIMIT 1"):
         return
+    shared = ["server_id", "member_no"]
+    cells = ", ".join([*("s." + name for name in ["row_no", "line_no", *_SAME_CELLS]), *("r." + n for n in shared)])
+    lines = f"(SELECT r.ticket, r.ticket_no, {cells} FROM {_LINES} WHERE r.ticket IN ({in_runs}))"
+    twice = f"SELECT MIN(row_no) AS row_no FROM {lines} AS l GROUP BY ticket, line_no HAVING COUNT(*) > 1"
+    repeats = (
+        f"FROM ({twice}) f JOIN {lines} AS a ON a.row_no = f.row_no "
+        f"JOIN {lines} AS b ON a.ticket = b.ticket AND a.line_no = b.line_no"
+    )
     for row, first, ticket_no, line_no in _each(
         f"SELECT b.row_no, a.row_no, b.ticket_no, b.line_no {repeats} "
-        f"WHERE {_differs('a', 'b', [*_SAME_CELLS, 'sold_at', 'member_no'])} ORDER BY b.row_no"
+        f"WHERE {_differs('a', 'b', [*_SAME_CELLS, *shared])} ORDER BY b.row_no"
     ):
         problems.add(
             file, row, "line_no", f"{ticket_no} / {line_no}",
@@ -249,7 +294,7 @@ def _tickets_at_odds(file: str, problems: ImportProblems) -> None:
     times_differ = "MIN(sold_at) <> MAX(sold_at)"
     members_differ = "(MIN(member_no) <> MAX(member_no) OR COUNT(member_no) NOT IN (0, COUNT(*)))"
     rows = _each(
-        f"SELECT ticket_no, MIN(row_no), {times_differ}, {members_differ} FROM staged_line "
+        f"SELECT ticket_no, MIN(first_row), {times_differ}, {members_differ} FROM staged_run "
         f"GROUP BY store_id, business_date, ticket_no HAVING {times_differ} OR {members_differ} ORDER BY 2"
     )
     for ticket_no, row, times, members in rows:
@@ -267,8 +312,8 @@ def _tickets_at_odds(file: str, problems: ImportProblems) -> None:
 
 def _unknown_members(file: str, problems: ImportProblems) -> None:
     rows = _each(
-        "SELECT row_no, member_no FROM staged_line s WHERE member_no IS NOT NULL AND NOT EXISTS "
-        "(SELECT 1 FROM portfolios_member m WHERE m.member_no = s.member_no) ORDER BY row_no"
+        f"SELECT s.row_no, r.member_no FROM {_LINES} WHERE r.member_no IS NOT NULL AND r.member_id IS NULL "
+        "ORDER BY s.row_no"
     )
     for row, member_no in rows:
         problems.add(
@@ -284,19 +329,20 @@ def _unknown_members(file: str, problems: ImportProblems) -> None:
 def _conflicts(file: str, problems: ImportProblems) -> None:
     """Tickets whose key is stored with other content; both are shown."""
     remedy = _("A stored ticket never changes: send the return or the correction as a ticket of its own.")
-    other_member = "m.member_no IS DISTINCT FROM s.member_no"
-    for row, ticket_no, line_no, ours, theirs, other_time, other in _each(
-        f"SELECT s.row_no, s.ticket_no, s.line_no, s.net_amount, l.net_amount, t.sold_at <> s.sold_at, {other_member} "
-        f"{_STORED} LEFT JOIN portfolios_member m ON m.id = t.member_id WHERE l.id IS NULL "
-        f"OR t.sold_at <> s.sold_at OR {other_member} OR {_differs('l', 's', _SAME_CELLS)} ORDER BY s.row_no"
+    other_time, other_member = "t.sold_at <> r.sold_at", "t.member_id IS DISTINCT FROM r.member_id"
+    other_server = "l.server_id IS DISTINCT FROM r.server_id"
+    for row, ticket_no, line_no, ours, theirs, at_other_time, with_other_member in _each(
+        f"SELECT s.row_no, r.ticket_no, s.line_no, s.net_amount, l.net_amount, {other_time}, {other_member} {_STORED} "
+        f"WHERE l.id IS NULL OR {other_time} OR {other_member} OR {other_server} "
+        f"OR {_differs('l', 's', _SAME_CELLS)} ORDER BY s.row_no"
     ):
         if theirs is None:
             stored = _("it has no line %(line)d") % {"line": line_no}
         elif ours != theirs:
             stored = _("its line %(line)d is %(amount)s") % {"line": line_no, "amount": format_amount(theirs)}
-        elif other_time:
+        elif at_other_time:
             stored = _("its time is another")
-        elif other:
+        elif with_other_member:
             stored = _("its member is another")
         else:
             stored = _("its line %(line)d differs in server, product, category, quantity or original") % {
@@ -324,50 +370,56 @@ def _conflicts(file: str, problems: ImportProblems) -> None:
 # --- Storing ----------------------------------------------------------------------------------------------------
 
 
-def _store(booking: Booking) -> None:
-    """Tickets, the parts of their sale lines, and the lines; ids follow the booking order."""
+def _totals(line: str, rate: str) -> str:
+    """SQL of a part's totals over its lines and what they pay."""
+    sums = {
+        "commissionable_amount": f"CASE WHEN {rate}.excluded THEN 0 ELSE {line}.net_amount END",
+        "excluded_amount": f"CASE WHEN {rate}.excluded THEN {line}.net_amount ELSE 0 END",
+        "commission_e4": f"{rate}.commission_e4",
+    }
+    return ", ".join(f"CAST(SUM({amount}) AS bigint) AS {name}" for name, amount in sums.items())
+
+
+def _store(booking: Booking, newest_part: int, rows: int) -> None:
+    """Stores tickets, the parts of their sale lines, and the lines.
+
+    Ids follow the booking order. Those of tickets and parts are given here, so that a line knows both and need not be
+    joined to what has just been stored.
+    """
+    newest_sale = _newest(Sale)
     _execute(
         "INSERT INTO commission_sale "
-        "(store_id, business_date, month_number, ticket_no, sold_at, member_id, booking_id) "
-        "SELECT s.store_id, s.business_date, s.month_number, s.ticket_no, s.sold_at, m.id, %s FROM "
-        "(SELECT store_id, business_date, month_number, ticket_no, MIN(sold_at) AS sold_at, "
-        " MIN(member_no) AS member_no "
-        " FROM staged_line GROUP BY store_id, business_date, month_number, ticket_no) AS s "
-        "JOIN portfolios_store AS store ON store.id = s.store_id "
-        "LEFT JOIN portfolios_member m ON m.member_no = s.member_no "
-        "ORDER BY s.business_date, s.sold_at, store.store_no, s.ticket_no",
-        [booking.pk],
+        "(id, store_id, business_date, month_number, ticket_no, sold_at, member_id, booking_id) "
+        "SELECT %s + ticket, store_id, business_date, month_number, ticket_no, sold_at, member_id, %s "
+        "FROM staged_run WHERE run = 1 ORDER BY ticket",
+        [newest_sale, booking.pk],
     )
-    _refresh_statistics()
-    ticket = (
-        "JOIN commission_sale t ON t.booking_id = %s AND t.business_date = s.business_date "
-        "AND t.store_id = s.store_id AND t.ticket_no = s.ticket_no "
-    )
+    of_ticket = "r.ticket, r.store_id, r.business_date, r.month_number, r.member_id, r.plan_id"
     _execute(
-        "INSERT INTO commission_salepart (sale_id, number, store_id, business_date, month_number, member_id, "
+        "CREATE TEMPORARY TABLE staged_part AS "
+        f"SELECT %s + ROW_NUMBER() OVER (ORDER BY r.ticket, MIN(s.line_no)) AS id, {of_ticket}, r.server_id, "
+        f"MIN(s.line_no) AS number, {_totals('s', 's')} FROM {_LINES} WHERE NOT s.is_return "
+        f"GROUP BY {of_ticket}, r.server_id",
+        [newest_part],
+    )
+    _refresh_statistics("staged_part", rows)
+    _execute(
+        "INSERT INTO commission_salepart (id, sale_id, number, store_id, business_date, month_number, member_id, "
         "server_id, plan_id, commissionable_amount, excluded_amount, commission_e4, settled) "
-        "SELECT t.id, MIN(s.line_no), t.store_id, t.business_date, t.month_number, t.member_id, "
-        "s.server_id, MIN(s.plan_id), "
-        f"CAST(SUM(CASE WHEN s.excluded THEN 0 ELSE s.net_amount END) AS bigint), "
-        f"CAST(SUM(CASE WHEN s.excluded THEN s.net_amount ELSE 0 END) AS bigint), "
-        f"CAST(SUM(s.commission_e4) AS bigint), false "
-        f"FROM staged_line s {ticket} WHERE NOT s.is_return "
-        "GROUP BY t.id, t.store_id, t.business_date, t.month_number, t.member_id, s.server_id "
-        "ORDER BY t.id, MIN(s.line_no)",
-        [booking.pk],
+        "SELECT id, %s + ticket, number, store_id, business_date, month_number, member_id, server_id, plan_id, "
+        "commissionable_amount, excluded_amount, commission_e4, false FROM staged_part ORDER BY id",
+        [newest_sale],
     )
-    same = [
-        "line_no", "server_id", "product_no", "category_id", "quantity_milli", "net_amount", "is_return", "excluded",
-        "rate_bp", "unit_amount", "commission_e4", "original_store_no", "original_business_date",
-        "original_ticket_no", "original_line_no",
-    ]  # fmt: skip
+    same = [column for column in LINE_COLUMNS if column != "line_no"]
     _execute(
-        f"INSERT INTO commission_saleline (sale_id, part_id, {', '.join(same)}) "
-        f"SELECT t.id, p.id, {', '.join('s.' + column for column in same)} FROM staged_line s {ticket} "
-        "LEFT JOIN commission_salepart p ON p.sale_id = t.id AND p.original_id IS NULL AND NOT s.is_return "
-        "AND COALESCE(p.server_id, 0) = COALESCE(s.server_id, 0) ORDER BY t.id, s.line_no",
-        [booking.pk],
+        f"INSERT INTO commission_saleline (sale_id, line_no, part_id, server_id, {', '.join(same)}) "
+        f"SELECT %s + r.ticket, s.line_no, p.id, r.server_id, {', '.join('s.' + column for column in same)} "
+        f"FROM {_LINES} LEFT JOIN staged_part p ON NOT s.is_return AND p.ticket = r.ticket "
+        "AND COALESCE(p.server_id, 0) = COALESCE(r.server_id, 0) ORDER BY r.ticket, s.line_no",
+        [newest_sale],
     )
+    _number_after(Sale)
+    _number_after(SalePart)
 
 
 # --- Returns ----------------------------------------------------------------------------------------------------
@@ -379,6 +431,7 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
     A return of this import that names a line which its original does not have, or takes back more than is left of
     it, is an error; one of an earlier import goes on waiting.
     """
+    _execute(_MATCHED_RETURNS)
     remainder = (0, 0)  # an original line, and what is left of its net amount: the rows come original by original
     with connection.chunked_cursor() as cursor:
         cursor.execute(
@@ -394,7 +447,7 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
             "WHERE r.part_id IS NULL AND r.is_return ORDER BY o.id, rs.id, r.line_no"
         )
         while rows := cursor.fetchmany(_CHUNK):
-            matched = []
+            matched: list[StagedLine] = []
             for (
                 line_id, booking_id, net, original_id, original_net, original_e4, excluded, rate_bp, unit_amount,
                 is_return, ticket_no, line_no, store_id, business_date, returned,
@@ -416,7 +469,8 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
                             # An amount per unit shrinks with what has been returned: target - booked, as ever.
                             e4 = _part_left(original_e4, left + net, original_net)
                             e4 -= _part_left(original_e4, left, original_net)
-                        matched.append((original_id, excluded, rate_bp, unit_amount, e4, line_id))
+                        rate = Rate(excluded, rate_bp, unit_amount).staged()
+                        matched.append(f"{line_id}\t{original_id}\t{rate}\t{e4}")
                         continue
                     reason = _("It returns %(net)s, and only %(left)s of its original is left.") % {
                         "net": format_amount(-net),
@@ -425,47 +479,46 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
                     remedy = _("Check the amount and the original: no more comes back than was paid.")
                 if booking_id == booking.pk:
                     row = _execute(
-                        "SELECT row_no FROM staged_line WHERE store_id = %s AND business_date = %s "
-                        "AND ticket_no = %s AND line_no = %s",
+                        f"SELECT s.row_no FROM {_LINES} WHERE r.store_id = %s AND r.business_date = %s "
+                        "AND r.ticket_no = %s AND s.line_no = %s",
                         [store_id, business_date, ticket_no, line_no],
                     )[0][0]
                     value = f"{ticket_no} / {line_no}: {format_amount(net)}"
                     problems.add(file, row, "net_amount", value, reason, remedy)
-            with connection.cursor() as writer:
-                writer.executemany(
-                    "UPDATE commission_saleline SET original_line_id = %s, excluded = %s, rate_bp = %s, "
-                    "unit_amount = %s, commission_e4 = %s WHERE id = %s",
-                    matched,
-                )
+            with _writing("matched_return", _MATCHED) as write:
+                write(matched)
 
 
 def _part_left(commission_e4: int, left: int, net_amount: int) -> int:
     return round_half_away(commission_e4 * left, net_amount) if net_amount else 0
 
 
-def _return_parts(newest_part: int) -> None:
+def _return_parts() -> None:
     """Makes the parts of returns whose originals are known now: the lines with one server and one original part."""
+    of_part = "rs.store_id, rs.business_date, rs.month_number, rs.member_id, op.plan_id"
     _execute(
-        "INSERT INTO commission_salepart (sale_id, number, store_id, business_date, month_number, member_id, "
-        "server_id, original_id, plan_id, commissionable_amount, excluded_amount, commission_e4, settled) "
-        "SELECT rs.id, MIN(r.line_no), rs.store_id, rs.business_date, rs.month_number, rs.member_id, r.server_id, "
-        "op.id, op.plan_id, "
-        "CAST(SUM(CASE WHEN r.excluded THEN 0 ELSE r.net_amount END) AS bigint), "
-        "CAST(SUM(CASE WHEN r.excluded THEN r.net_amount ELSE 0 END) AS bigint), "
-        "CAST(SUM(r.commission_e4) AS bigint), false "
-        "FROM commission_saleline r JOIN commission_saleline o ON o.id = r.original_line_id "
+        "CREATE TEMPORARY TABLE return_part AS "
+        "SELECT %s + ROW_NUMBER() OVER (ORDER BY rs.business_date, rs.sold_at, rs.id, MIN(r.line_no)) AS id, "
+        f"rs.id AS sale_id, {of_part}, r.server_id, op.id AS original_id, MIN(r.line_no) AS number, "
+        f"{_totals('r', 'm')} FROM matched_return m "
+        "JOIN commission_saleline r ON r.id = m.line_id JOIN commission_saleline o ON o.id = m.original_line_id "
         "JOIN commission_salepart op ON op.id = o.part_id JOIN commission_sale rs ON rs.id = r.sale_id "
-        "WHERE r.part_id IS NULL "
-        "GROUP BY rs.id, rs.store_id, rs.business_date, rs.month_number, rs.member_id, r.server_id, op.id, op.plan_id "
-        "ORDER BY rs.business_date, rs.sold_at, rs.id, MIN(r.line_no)"
+        f"GROUP BY rs.id, rs.sold_at, {of_part}, r.server_id, op.id",
+        [_newest(SalePart)],
     )
-    # There were none when it last looked: it would go through all of these parts for each of the lines.
-    _refresh_statistics()
+    columns = (
+        "id, sale_id, number, store_id, business_date, month_number, member_id, server_id, original_id, plan_id, "
+        "commissionable_amount, excluded_amount, commission_e4"
+    )
     _execute(
-        "UPDATE commission_saleline SET part_id = (SELECT p.id FROM commission_salepart p "
-        "JOIN commission_saleline o ON o.id = commission_saleline.original_line_id "
-        "WHERE p.sale_id = commission_saleline.sale_id AND p.original_id = o.part_id AND p.id > %s "
-        "AND COALESCE(p.server_id, 0) = COALESCE(commission_saleline.server_id, 0)) "
-        "WHERE part_id IS NULL AND original_line_id IS NOT NULL",
-        [newest_part],
+        f"INSERT INTO commission_salepart ({columns}, settled) SELECT {columns}, false FROM return_part ORDER BY id"
     )
+    _execute(
+        "UPDATE commission_saleline SET part_id = p.id, original_line_id = m.original_line_id, "
+        "excluded = m.excluded, rate_bp = m.rate_bp, unit_amount = m.unit_amount, commission_e4 = m.commission_e4 "
+        "FROM matched_return m JOIN commission_saleline o ON o.id = m.original_line_id "
+        "JOIN return_part p ON p.original_id = o.part_id "
+        "WHERE commission_saleline.id = m.line_id AND p.sale_id = commission_saleline.sale_id "
+        "AND COALESCE(p.server_id, 0) = COALESCE(commission_saleline.server_id, 0)"
+    )
+    _number_after(SalePart)

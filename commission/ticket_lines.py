@@ -8,8 +8,9 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from django.db import connection
 from django.utils.translation import gettext as _
 
 from commission.models import Category, Plan
@@ -28,7 +29,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _SOLD_AT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})", re.ASCII
 )
-_FIRST_NUMBERS = frozenset(map(str, range(1, 100)))
+_SECONDS = frozenset(f"{second:02}" for second in range(60))
+_FIRST_NUMBERS = {str(number): number for number in range(1, 100)}
 _WHOLE = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _QUANTITY = re.compile(r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,3})?", re.ASCII)
 # What Excel makes of a long number, or of one that it took for a decimal.
@@ -38,32 +40,34 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class StagedLine(NamedTuple):
-    """A checked row as it is staged; identifiers of members stay text until all rows are there."""
+# The columns that a row is staged in. Lines of one ticket and server that follow each other with rising numbers are a
+# run. Only the first line of a run carries what its lines share, so that most lines are staged without a ticket's
+# cells; and no line is twice in a run.
+RUN_COLUMNS = (
+    "store_id", "business_date", "month_number", "ticket_no", "sold_at", "server_id", "member_no", "plan_id",
+)  # fmt: skip
+LINE_COLUMNS = (
+    "line_no", "product_no", "category_id", "quantity_milli", "net_amount", "is_return", "excluded", "rate_bp",
+    "unit_amount", "commission_e4", "original_store_no", "original_business_date", "original_ticket_no",
+    "original_line_no",
+)  # fmt: skip
+STAGED_COLUMNS = ("row_no", "first_row", *RUN_COLUMNS, *LINE_COLUMNS)
 
-    row_no: int
-    store_id: int
-    business_date: str
-    month_number: int
-    ticket_no: str
-    sold_at: dt.datetime
-    server_id: int | None
-    member_no: str | None
-    line_no: int
-    product_no: str
-    category_id: int
-    quantity_milli: int
-    net_amount: int
-    is_return: bool
+# A checked row as it is staged: the text of STAGED_COLUMNS between tabs, "" for what is absent, 1 and 0 for a bool. No
+# cell of a ticket file holds a control character.
+StagedLine = str
+
+_NO_RUN = "\t" * (len(RUN_COLUMNS) - 1)
+_NO_ORIGINAL = ["", "", "", ""]
+# So many texts of a kind are kept beside what they mean.
+_KEPT = 50_000
+
+
+class Run(NamedTuple):
+    """What the lines of a run share: the plan that pays for them, and the text of RUN_COLUMNS."""
+
     plan_id: int
-    excluded: bool | None
-    rate_bp: int | None
-    unit_amount: int | None
-    commission_e4: int | None
-    original_store_no: str | None
-    original_business_date: str | None
-    original_ticket_no: str | None
-    original_line_no: int | None
+    staged: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,13 @@ class Rate:
             return quantity_milli * self.unit_amount * 10
         return net_amount * (self.rate_bp or 0)
 
+    def staged(self) -> str:
+        """The text of excluded, rate and amount per unit."""
+        rate_bp, unit_amount = self.rate_bp, self.unit_amount
+        return (
+            f"{int(self.excluded)}\t{'' if rate_bp is None else rate_bp}\t{'' if unit_amount is None else unit_amount}"
+        )
+
 
 class PlanBook:
     """All plans, looked up by store and date; kept for the length of one import."""
@@ -99,6 +110,9 @@ class PlanBook:
             self._products[plan.id] = {
                 p.product_no: Rate(rate_bp=p.rate_bp, unit_amount=p.unit_amount) for p in plan.products.all()
             }
+
+    def plan_no(self, plan_id: int) -> str:
+        return next(plan.plan_no for plans in self._plans.values() for plan in plans if plan.id == plan_id)
 
     def plan_on(self, store_id: int, on: dt.date) -> Plan | None:
         """The plan of a store on a date: its own, else the chain's."""
@@ -121,24 +135,102 @@ class PlanBook:
         return self._products[plan_id].get(product_no) or rate
 
 
+def _keep(kept: dict[Any, Any], text: Any, meaning: Any) -> None:
+    if len(kept) == _KEPT:
+        kept.clear()
+    kept[text] = meaning
+
+
+def _number_fault(value: str, longest: int = 40) -> tuple[str, str] | None:
+    """Why a text is no number of a ticket, card or product, and what to do; None when it is one."""
+    if _PLAIN.fullmatch(value):
+        return None
+    if not value:
+        return _("It is empty."), _("Every line needs it.")
+    if _DAMAGED.fullmatch(value):
+        return _("A spreadsheet has damaged this number."), _("Format the column as text and export it again.")
+    if len(value) > longest or _CONTROL.search(value):
+        return (
+            _("It is no number of this kind."),
+            _("At most %(longest)d printable characters.") % {"longest": longest},
+        )
+    return None
+
+
 class LineReader:
-    """Turns the cells of a row into a StagedLine, reporting every cell that is wrong."""
+    """Turns the cells of a row into a StagedLine, reporting every cell that is wrong.
+
+    A million lines have a few thousand products, quantities and amounts: what a text means is kept once it has passed
+    every check, and a sale all of whose texts are known is not examined again.
+    """
 
     def __init__(self, report: Callable[[int, str, str, str, str], None]) -> None:
         self._report = report
         self._stores: dict[str, int] = dict(Store.objects.values_list("store_no", "pk"))
-        self._clerks: dict[str, int] = dict(Clerk.objects.values_list("clerk_no", "pk"))
+        # An online order names none.
+        self._servers: dict[str, int | str] = {"": "", **dict(Clerk.objects.values_list("clerk_no", "pk"))}
         self._categories = {category.category: category for category in Category.objects.all()}
         self._plan_book = PlanBook()
         self._dates: dict[str, tuple[dt.date, int]] = {}
         self._plan_of: dict[tuple[int, str], Plan | None] = {}
-        # The lines of a ticket come one after the other: what they share is checked once.
-        self._last_ticket: tuple[str, str, str, str, str] | None = None
-        self._last_facts: tuple[int, tuple[dt.date, int], dt.datetime, Plan] | None = None
         self._quantities: dict[str, int] = {}
+        self._amounts: dict[str, int] = {}
+        # By plan, category and product: the category's id, the rate, and the rate as it is staged.
+        self._rates: dict[tuple[int, str, str], tuple[int, Rate, str]] = {}
+        # By the time without its seconds: what comes before them in UTC, and after.
+        self._minutes: dict[str, tuple[str, str]] = {}
+        # The run that is being read: its cells in the file, what they mean, its first row and its last line.
+        self._run_cells: list[str] = []
+        self._run: Run | None = None
+        self._first_row = self._last_line = 0
 
     def read(self, row: int, cells: list[str]) -> StagedLine | None:
         """The checked row, or None when something in it was reported."""
+        run_cells = cells[:6]
+        run = self._run if run_cells == self._run_cells else self._understood(run_cells)
+        if run is not None and cells[11:] == _NO_ORIGINAL:
+            line, product_no, category_no, quantity, net = cells[6:11]
+            line_no = _FIRST_NUMBERS.get(line)
+            known = self._rates.get((run.plan_id, category_no, product_no))
+            quantity_milli = self._quantities.get(quantity, -1)
+            net_amount = self._amounts.get(net, -1)
+            if line_no and known and quantity_milli >= 0 and net_amount >= 0:
+                category_id, rate, staged_rate = known
+                commission_e4 = rate.commission_e4(net_amount, quantity_milli)
+                if commission_e4 <= MAX_AMOUNT * WHOLE_BP:
+                    return (
+                        f"{row}\t{self._in_run(row, run_cells, run, line_no)}\t{line_no}\t{product_no}\t{category_id}\t"
+                        f"{quantity_milli}\t{net_amount}\t0\t{staged_rate}\t{commission_e4}\t\t\t\t"
+                    )
+        return self._examined(row, cells, run)
+
+    def _in_run(self, row: int, run_cells: list[str], run: Run, line_no: int) -> str:
+        """The text of the first row of the row's run, and of what the run shares if it begins here."""
+        if run is self._run and line_no > self._last_line:
+            self._last_line = line_no
+            return f"{self._first_row}\t{_NO_RUN}"
+        self._run_cells, self._run, self._first_row, self._last_line = run_cells, run, row, line_no
+        return f"{row}\t{run.staged}"
+
+    def _understood(self, run_cells: list[str]) -> Run | None:
+        """What the cells that a run shares mean; None when one of them is wrong."""
+        store_no, day, ticket_no, sold, clerk_no, member_no = run_cells
+        store_id = self._stores.get(store_no)
+        business_date = self._date(day)
+        sold_at = self._time(sold)
+        server_id = self._servers.get(clerk_no)
+        if store_id is None or business_date is None or sold_at is None or server_id is None:
+            return None
+        if _number_fault(ticket_no) or (member_no and _number_fault(member_no)):
+            return None
+        plan = self._plan(store_id, day, business_date[0])
+        if plan is None:
+            return None
+        staged = f"{store_id}\t{day}\t{business_date[1]}\t{ticket_no}\t{sold_at}\t{server_id}\t{member_no}\t{plan.id}"
+        return Run(plan.id, staged)
+
+    def _examined(self, row: int, cells: list[str], run: Run | None) -> StagedLine | None:
+        """The row, each of whose cells is looked at and told if it is wrong."""
         (
             store_no, day, ticket_no, sold, clerk_no, member_no, line, product_no, category_no, quantity, net,
             original_store, original_day, original_ticket, original_line,
@@ -151,42 +243,18 @@ class LineReader:
             self._report(row, column, value, reason, remedy)
 
         def check_number(column: str, value: str, longest: int = 40) -> None:
-            if _PLAIN.fullmatch(value):
-                return
-            if not value:
-                report(column, value, _("It is empty."), _("Every line needs it."))
-            elif _DAMAGED.fullmatch(value):
-                report(
-                    column,
-                    value,
-                    _("A spreadsheet has damaged this number."),
-                    _("Format the column as text and export it again."),
-                )
-            elif len(value) > longest or _CONTROL.search(value):
-                report(
-                    column,
-                    value,
-                    _("It is no number of this kind."),
-                    _("At most %(longest)d printable characters.") % {"longest": longest},
-                )
+            if fault := _number_fault(value, longest):
+                report(column, value, *fault)
 
-        ticket = (store_no, day, ticket_no, sold, member_no)
-        store_id: int | None
-        business_date: tuple[dt.date, int] | None
-        sold_at: dt.datetime | None
-        plan: Plan | None = None
-        if self._last_facts is not None and ticket == self._last_ticket:
-            store_id, business_date, sold_at, plan = self._last_facts
-        else:
+        business_date = self._date(day)
+        if run is None:
             store_id = self._stores.get(store_no)
             if store_id is None:
                 report("store_no", store_no, _("There is no store with this number."), _("Import stores.csv first."))
-            business_date = self._date(day)
             if business_date is None:
                 report("business_date", day, _("It is no date."), _("Write it as YYYY-MM-DD, for example 2026-10-31."))
             check_number("ticket_no", ticket_no)
-            sold_at = self._time(sold)
-            if sold_at is None:
+            if self._time(sold) is None:
                 report(
                     "sold_at",
                     sold,
@@ -195,21 +263,15 @@ class LineReader:
                 )
             if member_no:
                 check_number("member_no", member_no)
-            self._last_facts = None
-            if store_id is not None and business_date is not None:
-                plan = self._plan(store_id, day, business_date[0])
-                if plan is None:
-                    report(
-                        "business_date",
-                        day,
-                        _("No plan covers this store and date."),
-                        _("Import a plan that is valid on it, for the store or for the chain."),
-                    )
-                elif sold_at is not None and not wrong:
-                    self._last_ticket, self._last_facts = ticket, (store_id, business_date, sold_at, plan)
-        server_id = self._clerks.get(clerk_no) if clerk_no else None
-        if clerk_no and server_id is None:
-            report("clerk_no", clerk_no, _("There is no clerk with this number."), _("Import clerks.csv first."))
+            if store_id and business_date and self._plan(store_id, day, business_date[0]) is None:
+                report(
+                    "business_date",
+                    day,
+                    _("No plan covers this store and date."),
+                    _("Import a plan that is valid on it, for the store or for the chain."),
+                )
+            if clerk_no not in self._servers:
+                report("clerk_no", clerk_no, _("There is no clerk with this number."), _("Import clerks.csv first."))
         if line not in _FIRST_NUMBERS and not _WHOLE.fullmatch(line):
             report("line_no", line, _("It is no line number."), _("Count the lines of a ticket from 1."))
         check_number("product_no", product_no, longest=50)
@@ -219,10 +281,8 @@ class LineReader:
         quantity_milli = self._quantity(quantity)
         if quantity_milli is None:
             report("quantity", quantity, _("It is no quantity."), _("At most three decimals, for example 2 or 0.5."))
-        try:
-            net_amount = parse_amount(net)
-        except AmountError:
-            net_amount = None
+        net_amount = self._amount(net)
+        if net_amount is None:
             report(
                 "net_amount",
                 net,
@@ -286,24 +346,15 @@ class LineReader:
                         _("It is no line number."),
                         _("Count the lines of a ticket from 1."),
                     )
-        if (
-            wrong
-            or store_id is None
-            or business_date is None
-            or sold_at is None
-            or plan is None
-            or category is None
-            or quantity_milli is None
-            or net_amount is None
-        ):
+        if wrong or run is None or category is None or quantity_milli is None or net_amount is None:
             return None
         # A return takes rate and exclusion from its original, once that is known.
-        rate = None if is_return else self._plan_book.rate(plan.id, category, product_no)
+        rate = None if is_return else self._plan_book.rate(run.plan_id, category, product_no)
         if rate is None and not is_return:
             report(
                 "category",
                 category_no,
-                _("Plan %(plan)s has no rate for this category.") % {"plan": plan.plan_no},
+                _("Plan %(plan)s has no rate for this category.") % {"plan": self._plan_book.plan_no(run.plan_id)},
                 _("Give it a rate, or exclude it, in a plan of its own date."),
             )
             return None
@@ -313,17 +364,20 @@ class LineReader:
                 "quantity",
                 quantity,
                 _("The commission of this line would be beyond every measure."),
-                _("Check the quantity, and what plan %(plan)s pays for the product.") % {"plan": plan.plan_no},
+                _("Check the quantity, and what plan %(plan)s pays for the product.")
+                % {"plan": self._plan_book.plan_no(run.plan_id)},
             )
             return None
-        return StagedLine(
-            row, store_id, day, business_date[1], ticket_no, sold_at, server_id, member_no or None, int(line),
-            product_no, category.id, quantity_milli, net_amount, is_return, plan.id,
-            rate.excluded if rate else None, rate.rate_bp if rate else None, rate.unit_amount if rate else None,
-            commission_e4,
-            original_store or None, original_day or None, original_ticket or None,
-            int(original_line) if original_line else None,
-        )  # fmt: skip
+        if rate:
+            _keep(self._rates, (run.plan_id, category_no, product_no), (category.id, rate, rate.staged()))
+        line_no = int(line)
+        staged_rate = rate.staged() if rate else "\t\t"
+        return (
+            f"{row}\t{self._in_run(row, cells[:6], run, line_no)}\t{line_no}\t{product_no}\t{category.id}\t"
+            f"{quantity_milli}\t{net_amount}\t{int(is_return)}\t{staged_rate}\t"
+            f"{'' if commission_e4 is None else commission_e4}\t"
+            f"{original_store}\t{original_day}\t{original_ticket}\t{original_line}"
+        )
 
     def _date(self, text: str) -> tuple[dt.date, int] | None:
         if text not in self._dates:
@@ -338,15 +392,25 @@ class LineReader:
             self._dates[text] = (day, month_number(day))
         return self._dates[text]
 
-    @staticmethod
-    def _time(text: str) -> dt.datetime | None:
+    def _time(self, text: str) -> str | None:
+        """The time in UTC, as the database writes it; None if it is none."""
+        # Seconds are the same in every zone: the minute is worked out once.
+        minute, second = text[:17] + text[19:], text[17:19]
+        known = self._minutes.get(minute)
+        if known is not None and second in _SECONDS:
+            return f"{known[0]}{second}{known[1]}"
         if not _SOLD_AT.fullmatch(text):
             return None
         try:
             time = dt.datetime.fromisoformat(text)
         except ValueError:
             return None
-        return time if FIRST_DAY <= time.date() <= LAST_DAY else None
+        if not FIRST_DAY <= time.date() <= LAST_DAY:
+            return None
+        staged = str(connection.ops.adapt_datetimefield_value(time.astimezone(dt.UTC)))
+        if text[16] == ":" and not time.microsecond:
+            _keep(self._minutes, minute, (staged[:17], staged[19:]))
+        return staged
 
     def _quantity(self, text: str) -> int | None:
         known = self._quantities.get(text)
@@ -359,9 +423,19 @@ class LineReader:
         if milli > MAX_AMOUNT:
             return None
         milli = -milli if text[0] == "-" else milli
-        if len(self._quantities) < 1_000:
-            self._quantities[text] = milli
+        _keep(self._quantities, text, milli)
         return milli
+
+    def _amount(self, text: str) -> int | None:
+        known = self._amounts.get(text)
+        if known is not None:
+            return known
+        try:
+            amount = parse_amount(text)
+        except AmountError:
+            return None
+        _keep(self._amounts, text, amount)
+        return amount
 
     def _plan(self, store_id: int, day: str, on: dt.date) -> Plan | None:
         key = (store_id, day)
