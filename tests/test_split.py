@@ -8,10 +8,21 @@ from fractions import Fraction
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portfolios.split import SplitClerk, SplitError, SplitMember, SplitSummary, quotas, split, spread, summarise
+from portfolios.split import (
+    Kept,
+    SplitClerk,
+    SplitError,
+    SplitMember,
+    SplitSummary,
+    kept,
+    quotas,
+    split,
+    spread,
+    summarise,
+)
 
 
 def clerks_of(*weights: int) -> list[SplitClerk]:
@@ -192,6 +203,93 @@ def test_an_owner_without_a_lock_means_nothing():
     assert split(owned, clerks_of(100, 100)) == split(members, clerks_of(100, 100))
 
 
+# Keeping members with who served them most
+
+
+def served(members: list[SplitMember], clerk_numbers: str) -> list[SplitMember]:
+    """Each member with the clerk who served it most: "12-" are C1, C2 and nobody."""
+    return [
+        replace(member, served_by="" if number == "-" else f"C{number}")
+        for member, number in zip(members, clerk_numbers, strict=True)
+    ]
+
+
+def test_members_stay_with_who_served_them_where_that_is_even():
+    # 9 + 2 and 6 + 5 are both 11, and all four are kept; without that 9 + 2 would be C1's too, whoever served.
+    members, clerks = served(members_of("CCCC", [9, 6, 5, 2]), "2112"), clerks_of(100, 100)
+    assignment = split(members, clerks, keep_within_bp=0)
+    assert assignment == {"M0001": "C2", "M0002": "C1", "M0003": "C1", "M0004": "C2"}
+    assert kept(assignment, members, clerks) == Kept(4, 4)
+
+
+def test_the_bound_decides_how_many_are_kept():
+    # 9 + 6 and 5 + 2 as served: 15 and 7, 8 / 11 = 72.7%. Level are only 9 + 2 and 6 + 5, with two kept.
+    members, clerks = served(members_of("CCCC", [9, 6, 5, 2]), "1122"), clerks_of(100, 100)
+    assert kept(split(members, clerks, keep_within_bp=7273), members, clerks) == Kept(4, 4)
+    assert kept(split(members, clerks, keep_within_bp=7272), members, clerks) == Kept(2, 4)
+    rows = summarise(split(members, clerks, keep_within_bp=7272), members, clerks)
+    assert spread(rows, clerks) <= Fraction(7272, 10_000)
+
+
+def test_nobody_is_kept_beyond_a_clerks_places():
+    # C1 served five of six and has three places.
+    members, clerks = served(members_of("C" * 6, [1] * 6), "11111-"), clerks_of(100, 100)
+    assignment = split(members, clerks, keep_within_bp=0)
+    assert Counter(assignment.values()) == {"C1": 3, "C2": 3}
+    assert kept(assignment, members, clerks) == Kept(3, 5)
+
+
+def test_a_bound_that_no_split_reaches_keeps_whom_it_can_without_making_it_worse():
+    # The giant makes 96 + 1 against 3 + 2 the best there is; who goes with it is open between the two of 1.
+    members, clerks = served(members_of("CCCC", [96, 3, 1, 1]), "2-1-"), clerks_of(100, 100)
+    best = spread(summarise(split(members, clerks), members, clerks), clerks)
+    assignment = split(members, clerks, keep_within_bp=100)
+    assert spread(summarise(assignment, members, clerks), clerks) == best
+    assert kept(assignment, members, clerks) == Kept(2, 2)
+
+
+def test_locked_members_stay_with_the_owner_whoever_served_them():
+    members = served(members_of("CCCC", [5, 5, 5, 5]), "2222")
+    members[0] = replace(members[0], owner="C1", locked=True)
+    clerks = clerks_of(100, 100)
+    assignment = split(members, clerks, keep_within_bp=0)
+    assert assignment["M0001"] == "C1"
+    assert kept(assignment, members, clerks) == Kept(2, 3)
+
+
+def test_a_server_who_takes_no_members_keeps_none():
+    members, clerks = served(members_of("CCC", [3, 2, 1]), "298"), clerks_of(100, 0)
+    assignment = split(members, clerks, keep_within_bp=0)
+    assert set(assignment.values()) == {"C1"}
+    assert kept(assignment, members, clerks) == Kept(0, 0)
+
+
+def test_a_bound_below_zero_is_refused():
+    with pytest.raises(SplitError, match="A spread can't be -1 basis points: ask for 0 or more"):
+        split(members_of("C", [1]), clerks_of(100), keep_within_bp=-1)
+
+
+def test_a_thousand_members_are_mostly_kept_within_a_percent():
+    draw = random.Random(5)
+    clerks = clerks_of(*[100] * 10)
+    members = [
+        replace(member, served_by=f"C{draw.choice((1, 1, *range(1, 11)))}")
+        for member in lognormal_members(1000, seed=5)
+    ]
+    plain, assignment = split(members, clerks), split(members, clerks, keep_within_bp=100)
+    rows = summarise(assignment, members, clerks)
+    assert {(row.members, row.a, row.b) for row in rows} == {(100, 5, 15)}
+    assert spread(rows, clerks) <= Fraction(1, 100)
+    # No split can keep more than there are places for, tier by tier.
+    most = sum(
+        min(places, sum(m.served_by == clerk.clerk_no and m.tier == tier for m in members))
+        for clerk in clerks
+        for tier, places in (("A", 5), ("B", 15), ("C", 80))
+    )
+    assert 100 * kept(assignment, members, clerks).kept >= 98 * most
+    assert 4 * kept(plain, members, clerks).kept < most
+
+
 # Summary and spread
 
 
@@ -340,6 +438,20 @@ def test_no_swap_is_left_that_would_bring_two_clerks_closer(store):
                     if given_up.tier == taken.tier and not given_up.locked and not taken.locked:
                         moved = given_up.spend_amount - taken.spend_amount
                         assert not 0 < Fraction(moved, least) < gap
+
+
+@given(stores(), st.lists(st.integers(1, 8), min_size=70, max_size=70), st.sampled_from([0, 100, 1000]))
+@settings(max_examples=40, deadline=None)
+def test_keeping_changes_no_count_and_no_lock_and_stays_within_the_bound(store, servers, bound):
+    members, clerks = store
+    members = [replace(member, served_by=f"C{number}") for member, number in zip(members, servers, strict=False)]
+    plain, assignment = split(members, clerks), split(members, clerks, keep_within_bp=bound)
+    before, after = summarise(plain, members, clerks), summarise(assignment, members, clerks)
+    assert [(row.members, row.a, row.b) for row in after] == [(row.members, row.a, row.b) for row in before]
+    assert spread(after, clerks) <= max(Fraction(bound, 10_000), spread(before, clerks))
+    assert all(assignment[member.member_no] == member.owner for member in members if member.locked)
+    assert kept(assignment, members, clerks).kept >= kept(plain, members, clerks).kept
+    assert split(list(reversed(members)), list(reversed(clerks)), keep_within_bp=bound) == assignment
 
 
 # Against the usual ways
