@@ -1,9 +1,10 @@
 """How fast payslips become PDFs: against the naive way, and with a second process.
 
-    SECRET_KEY=bench .venv/bin/python bench/payslips.py [--rounds 15] [--batch 80]
+    .venv/bin/python bench/payslips.py [--rounds 15] [--batch 80]
 
 The naive way is `HTML(string).write_pdf()` of the very same page with its style sheet inside and the system's Noto Sans
-CJK Exits with 1 where a target is missed.
+CJK: parsed as HTML, styled as a browser would, without tags. Single payslips are compared by processor time, taking
+turns; a batch by the clock, the start of the processes included. Exits with 1 where a target is missed.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("SECRET_KEY", "no-payslip-is-made-for-anyone")
 
 import django
 from django.template.loader import render_to_string
@@ -80,7 +82,7 @@ def main() -> None:
             f"{plain * 1000:.0f} ms",
             ours / plain,
             "<=",
-            0.7,
+            0.65,
         ),
         (
             "its size in KB, against the naive way",
