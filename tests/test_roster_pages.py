@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from portfolios import workbooks
 from portfolios.import_problems import ImportProblem, ImportRefused
 from portfolios.models import Binding, Clerk, Member, Month, Store, User
 from portfolios.months import open_months
+from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day
 from tests.test_roster_import import ROSTER, contents, write
 
@@ -156,6 +158,32 @@ def test_a_second_click_imports_nothing_twice(hr: Client, roster: None) -> None:
     assert "These files are not here any more" in text(hr.post(url, follow=True))
     assert contents() == before
     assert FileRecord.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("scenario", ["two_clicks", "two_uploads_of_one_thing"])
+def test_at_once(scenario: str, shared_database: None) -> None:
+    (raised,) = at_once(globals()[scenario])
+    if raised is not None:
+        raise raised
+
+
+def two_clicks() -> None:
+    upload(logged_in("hr", User.Office.HR), {"stores.csv": "store_no,name\nS03,New\n"})
+    waiting = RosterUpload.objects.get()
+    said = at_once(*[partial(roster_uploads.apply, waiting)] * 2)
+    assert sorted(map(str, said)) == ["RosterUpload matching query does not exist.", "True"]
+    assert Store.objects.filter(store_no="S03").count() == FileRecord.objects.count() == 1
+
+
+def two_uploads_of_one_thing() -> None:
+    """One imports; the other then sees what it would still change: nothing."""
+    for name in ("hr", "hr2"):
+        upload(logged_in(name, User.Office.HR), {"stores.csv": "store_no,name\nS03,New\n"})
+    said = at_once(*[partial(roster_uploads.apply, waiting) for waiting in RosterUpload.objects.all()])
+    assert sorted(said) == [False, True]
+    (left,) = RosterUpload.objects.get().summary["files"]
+    assert (left["new"], left["unchanged"]) == (0, 1)
 
 
 def test_files_that_change_nothing_have_nothing_to_confirm(hr: Client, roster: None) -> None:
