@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from kpis.member_figures import figures_as_of
-from portfolios.models import Clerk, Member, Store, User, on_date
+from portfolios.models import Clerk, Member, MemberQuerySet, Store, User, on_date
 
 PHONE_TAIL_DIGITS = 4
 SEARCH_LENGTH = 100
@@ -35,7 +35,7 @@ class MemberFilter(django_filters.FilterSet):
         max_length=SEARCH_LENGTH,
         widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
     )
-    store = django_filters.CharFilter(method="in_store", widget=forms.HiddenInput())
+    store = django_filters.CharFilter(method="already", widget=forms.HiddenInput())
     owner = django_filters.CharFilter(method="owned_by", label=_("Owner"))
     tier = django_filters.ChoiceFilter(
         field_name="figures__tier",
@@ -66,7 +66,18 @@ class MemberFilter(django_filters.FilterSet):
 
     def __init__(self, data: Mapping[str, Any], *, user: User, on: dt.date) -> None:
         self.user, self.on = user, on
-        super().__init__(data, queryset=Member.objects.for_user(user, on).counting(on))
+        super().__init__(data, queryset=self._visible(data.get("store", "")).counting(on))
+
+    def _visible(self, store_no: str) -> MemberQuerySet:
+        """The members that the user may see, of one store where the query string names one."""
+        visible = Member.objects.for_user(self.user, self.on)
+        if not store_no:
+            return visible
+        store = Store.objects.for_user(self.user).filter(store_no=store_no).first()
+        if store is None:
+            return Member.objects.none()
+        # Whoever manages a store, and HR, sees its members: there is no need to look for each in all that one sees.
+        return Member.objects.filter(store=store) if not self.user.office or self.user.is_hr else visible.none()
 
     def found(self) -> QuerySet[Member]:
         """The members that the query string finds. Raises FilterError."""
@@ -77,14 +88,17 @@ class MemberFilter(django_filters.FilterSet):
         return members
 
     def search(self, members: QuerySet[Member], _name: str, value: str) -> QuerySet[Member]:
-        wanted = Q(name__startswith=value) | Q(member_no__startswith=value)
+        wanted = Q(name__startswith=value)
+        if value.isascii():
+            # A card number has no Chinese in it, and names alone are found by one index.
+            wanted |= Q(member_no__startswith=value)
         if len(value) == PHONE_TAIL_DIGITS and value.isdecimal():
             wanted |= Q(phone_tail=value)
         return members.filter(wanted)
 
-    def in_store(self, members: QuerySet[Member], _name: str, value: str) -> QuerySet[Member]:
-        store = Store.objects.for_user(self.user).filter(store_no=value).first()
-        return members.filter(store=store) if store else members.none()
+    def already(self, members: QuerySet[Member], _name: str, _value: str) -> QuerySet[Member]:
+        """The store narrows down what is visible, before any other filter."""
+        return members
 
     def owned_by(self, members: QuerySet[Member], _name: str, value: str) -> QuerySet[Member]:
         clerk = Clerk.objects.filter(clerk_no=value).first()

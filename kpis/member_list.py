@@ -5,10 +5,10 @@ not counted out for the whole chain: the page says "more than 10,000".
 """
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
 from kpis.models import MemberFigures
 from portfolios.models import Binding, Member
@@ -45,7 +45,14 @@ class MemberPage:
     number: int
     count: int | None
     has_next: bool
-    object_list: Sequence[object] = field(default=())
+
+    @property
+    def back(self) -> str:
+        return _("Previous")
+
+    @property
+    def forth(self) -> str:
+        return _("Next")
 
     @property
     def has_previous(self) -> bool:
@@ -102,7 +109,7 @@ def keys_in_order(members: QuerySet[Member], order: str, start: int, length: int
     if having is None:
         return list(members.order_by(f"{sign}{by}", f"{sign}pk").values_list("pk", flat=True)[start : start + length])
     # An inner join with the figures, so that the database walks their index; then those that have none.
-    ranked = members.filter(having).order_by(f"{sign}{by}", f"{sign}figures__member").values_list("pk", flat=True)
+    ranked = members.filter(having).order_by(f"{sign}{by}", f"{sign}figures__member_id").values_list("pk", flat=True)
     keys = list(ranked[start : start + length])
     if len(keys) < length:
         before = start + len(keys) if keys else ranked.count()

@@ -15,14 +15,14 @@ from portfolios.models import OPEN_END, Binding, BindingBatch, Clerk, Member, Po
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One line of a member's history: a clerk's days [since, until), or (no clerk) days without an owner.
+    """One line of a member's history: a clerk's days from `since` to `last_day`, or (no clerk) days without an owner.
 
-    `until` is None where no end is known. A voided binding never counted.
+    `last_day` is None where no end is known. A voided binding never counted.
     """
 
     clerk: Clerk | None
     since: dt.date
-    until: dt.date | None
+    last_day: dt.date | None
     current: bool = False
     reason: str = ""
     batch: BindingBatch | None = None
@@ -85,7 +85,7 @@ def history(member: Member, *, today: dt.date) -> list[HistoryEntry]:
         HistoryEntry(
             clerk=binding.clerk,
             since=binding.valid_from,
-            until=_known_end(binding.valid_to),
+            last_day=_last_day(binding.valid_to),
             current=binding.voided_by_id is None and binding.valid_from <= today < _owned_until(binding),
             reason=binding.get_reason_display(),
             batch=binding.batch,
@@ -104,7 +104,7 @@ def _gaps(member: Member, valid: list[Binding], today: dt.date) -> list[HistoryE
     gaps, since = [], member.counted_from
     for start, end in [*((binding.valid_from, _owned_until(binding)) for binding in valid), (member.counted_to,) * 2]:
         if since < start and since <= today:
-            gaps.append(HistoryEntry(None, since, _known_end(start), current=since <= today < start))
+            gaps.append(HistoryEntry(None, since, _last_day(start), current=since <= today < start))
         since = max(since, end)
     return gaps
 
@@ -115,5 +115,5 @@ def _owned_until(binding: Binding) -> dt.date:
     return min(binding.valid_to, left_on + dt.timedelta(days=1)) if left_on else binding.valid_to
 
 
-def _known_end(day: dt.date) -> dt.date | None:
-    return None if day == OPEN_END else day
+def _last_day(end: dt.date) -> dt.date | None:
+    return None if end == OPEN_END else end - dt.timedelta(days=1)

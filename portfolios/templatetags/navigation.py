@@ -34,6 +34,9 @@ def navigation(context: dict[str, Any]) -> dict[str, Any]:
         places.append(("stores", _("Stores") if user.office else _("Store"), "store"))
     if user.clerk_id:
         places.append(("my_month", _("My month") if user.office or manages else _("Home"), "home"))
+    if user.is_hr or user.clerk_id:
+        places.append(("members", _("Members"), "members"))
+    if user.clerk_id:
         places.append(("my_tickets", _("Tickets"), "tickets"))
     if user.office or user.clerk_id:
         places.append(("payslips", _("Payslips"), "payslips"))
