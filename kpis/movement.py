@@ -30,6 +30,7 @@ from django.db.models.functions import Cast
 from kpis.activity import PURCHASE, member_activity
 from kpis.models import PortfolioMonth
 from kpis.tiers import TIER, bounds_of, year_before
+from portfolios.duplicates import surviving_cards_sql
 from portfolios.models import Binding, Clerk, Member, Month, Posting, Store
 from portfolios.months import next_number
 
@@ -92,7 +93,7 @@ class Transition(NamedTuple):
 
 
 def _customers(month: Month) -> models.QuerySet:
-    """Every member with a ticket up to the month's end: last purchase before the month, last at all, year's spend."""
+    """Every card with a ticket up to the month's end: last purchase before the month, last at all, year's spend."""
     after = month.ends_on + dt.timedelta(days=1)
     spend = Sum("net_amount", filter=Q(activity_date__gte=year_before(after)))
     return (
@@ -105,6 +106,14 @@ def _customers(month: Month) -> models.QuerySet:
             spend=Cast(spend, models.BigIntegerField()),
         )
     )
+
+
+def _with_merged_cards(sums: str) -> str:
+    """SQL of these sums over the rows of `card`, by the card that stands for each at the end of a day (three times)."""
+    return f"""
+        SELECT COALESCE(survivor_id, member_id) AS member_id, {sums}
+        FROM card LEFT JOIN ({surviving_cards_sql()}) AS merged ON merged.card_id = card.member_id
+        GROUP BY COALESCE(survivor_id, member_id)"""
 
 
 def _bound_on(day: dt.date) -> FilteredRelation:
@@ -141,13 +150,17 @@ def _owners(month: Month) -> models.QuerySet:
 
 def transitions(month: Month) -> list[Transition]:
     """The members of the month by what became of them: one pass over bindings and ledger, counted in the database."""
-    customers, customer_params = _customers(month).query.sql_with_params()
+    cards, card_params = _customers(month).query.sql_with_params()
     owners, owner_params = _owners(month).query.sql_with_params()
     bounds, same_scope = bounds_of("customer")
     # A window of one day is that day alone.
     window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
+    day_before = month.starts_on - dt.timedelta(days=1)
+    customer = "MAX(bought_before) AS bought_before, MAX(bought) AS bought, CAST(SUM(spend) AS bigint) AS spend"
     statement = f"""
-        WITH customer AS ({customers}),
+        WITH card AS ({cards}),
+        opening AS ({_with_merged_cards("MAX(bought_before) AS bought")}),
+        customer AS ({_with_merged_cards(customer)}),
         bounds AS ({bounds}),
         owned AS ({owners}),
         state AS (
@@ -156,11 +169,12 @@ def transitions(month: Month) -> list[Transition]:
                 CASE WHEN first_clerk IS NULL OR last_clerk IS NULL OR NOT at_closing THEN store_id END AS store,
                 at_opening,
                 at_closing,
-                at_opening AND COALESCE(bought_before >= %s, FALSE) AS active_opening,
-                at_closing AND COALESCE(bought >= %s, FALSE) AS active_closing,
+                at_opening AND COALESCE(opening.bought >= %s, FALSE) AS active_opening,
+                at_closing AND COALESCE(customer.bought >= %s, FALSE) AS active_closing,
                 bought_before IS NOT NULL AS bought_before,
                 {TIER} AS tier
             FROM owned
+            LEFT JOIN opening ON opening.member_id = owned.id
             LEFT JOIN customer ON customer.member_id = owned.id
             LEFT JOIN bounds ON {same_scope}
         )
@@ -169,12 +183,13 @@ def transitions(month: Month) -> list[Transition]:
         FROM state
         GROUP BY first_clerk, last_clerk, store, at_opening, at_closing, active_opening, active_closing, bought_before
     """
-    active_since = [month.starts_on - dt.timedelta(days=1) - window, month.ends_on - window]
+    merged = [day_before] * 3 + [month.ends_on] * 3
+    active_since = [day_before - window, month.ends_on - window]
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             # It cannot estimate the rows behind `customer`, and would spend more time compiling than the work takes.
             cursor.execute("SET LOCAL jit = off")
-        cursor.execute(statement, [*customer_params, *owner_params, *active_since])
+        cursor.execute(statement, [*card_params, *merged, *owner_params, *active_since])
         return [Transition(*row) for row in cursor.fetchall()]
 
 

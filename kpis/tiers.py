@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.db.models.functions import Cast
 
 from kpis.activity import member_activity
-from portfolios.models import Store
+from portfolios.duplicates import surviving_cards
+from portfolios.models import Member, Store
 
 A_PERCENT = 5
 B_PERCENT = 20
@@ -42,13 +43,24 @@ def ranked_in_store() -> bool:
 def member_spend(on: dt.date, *, store: Store | None = None) -> dict[int, int]:
     """Net spend by member in the 12 months before `on`, in minor units, of all members or of those of a home store.
 
-    Whole tickets, every category, less returns. Members without a ticket in that time are not there.
+    Whole tickets, every category, less returns; that of a card that was merged by then is the surviving card's.
+    Members without a ticket in that time are not there.
     """
     year = member_activity(since=year_before(on), before=on)
     if store is not None:
-        year = year.filter(member__store=store)
-    spent = year.values("member").annotate(spend=Cast(Sum("net_amount"), models.BigIntegerField()))
-    return dict(spent.values_list("member", "spend"))
+        year = year.filter(Q(member__store=store) | Q(member__merged_into__isnull=False))
+    sums = year.values("member").annotate(spend=Cast(Sum("net_amount"), models.BigIntegerField()))
+    spent = dict(sums.values_list("member", "spend"))
+    survivors = surviving_cards(on)
+    merged = {card: spent.pop(card) for card in survivors if card in spent}
+    for card, spend in merged.items():
+        spent[survivors[card]] = spent.get(survivors[card], 0) + spend
+    if store is not None and spent:
+        # A card of another store was merged into one of this store, or the other way round.
+        strange = Member.objects.filter(Q(merged__isnull=False) | Q(merged_into__isnull=False)).exclude(store=store)
+        for card in strange.values_list("pk", flat=True):
+            spent.pop(card, None)
+    return spent
 
 
 def tier_bounds(spend: Mapping[int, int]) -> tuple[int, int] | None:

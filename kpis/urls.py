@@ -1,8 +1,12 @@
 from django.urls import path
 
 from kpis import member_views, views
+from kpis.duplicate_views import duplicates, merge_cards, undo_merge
 
 urlpatterns = [
+    path("duplicates/", duplicates, name="duplicates"),
+    path("duplicates/<int:survivor>/<int:card>/", merge_cards, name="merge_cards"),
+    path("duplicates/<int:batch>/undo/", undo_merge, name="undo_merge"),
     path("members/", member_views.members, name="members"),
     path("members/<path:member_no>/lock/", member_views.member_lock, name="member_lock"),
     path("members/<path:member_no>/", member_views.member, name="member"),

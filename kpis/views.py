@@ -9,7 +9,8 @@ from django_tables2 import RequestConfig
 
 from kpis.store_portfolios import store_portfolios
 from kpis.tables import StorePortfolioTable
-from portfolios.models import Month, Store
+from portfolios.duplicates import shared_phones
+from portfolios.models import Month, Store, User
 from portfolios.views import Choice, current_month, month_choices, reader
 
 
@@ -40,6 +41,7 @@ def store(request: HttpRequest, month: int, store_no: str) -> HttpResponse:
         "month": of_month,
         "portfolios": portfolios,
         "table": table,
+        "shared_phones": 0 if reader(request).office == User.Office.AUDITOR else shared_phones([shown.pk]).count(),
         "stores": [
             Choice(reverse("store", args=[month, other.store_no]), other.name, other.store_no, other == shown)
             for other in may_see

@@ -29,6 +29,7 @@ class Route(NamedTuple):
 
 # C1 works in the first store. January is closed, February open. The ticket is one of the first store's.
 TICKET = "the split ticket"
+MEMBER, UNASSIGNED = "李's member", "the unassigned member"
 ROUTES = [
     Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
     Route("login", (), "get", (200, 302, 302, 302, 302, 302, 302)),
@@ -38,6 +39,12 @@ ROUTES = [
     Route("set_language", (), "post", (302, 302, 302, 302, 302, 302, 302)),
     Route("enrol", (), "get", (LOGIN, 200, 200, 200, 200, 404, 404)),
     Route("enrol", (), "post", (LOGIN, 200, 200, 200, 200, 404, 404)),
+    Route("duplicates", (), "get", (LOGIN, 404, 404, 200, 200, 200, 404)),
+    Route("merge_cards", (MEMBER, UNASSIGNED), "get", (LOGIN, 404, 404, 200, 404, 200, 404)),
+    Route("merge_cards", (MEMBER, UNASSIGNED), "post", (LOGIN, 404, 404, 302, 404, 302, 404)),
+    # Nothing was merged by it.
+    Route("undo_merge", (1,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("undo_merge", (1,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("enrolled", ("M1",), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("my_tickets", (), "get", (LOGIN, 302, 302, 302, 302, 404, 404)),
     Route("ticket", (TICKET,), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
@@ -124,7 +131,8 @@ def answer(client: Client, route: Route, url: str) -> int | str:
 def test_what_each_person_gets(cast: Cast) -> None:
     answers = {}
     for route in ROUTES:
-        url = reverse(route.name, args=[cast.split_ticket.pk if arg == TICKET else arg for arg in route.args])
+        there = {TICKET: cast.split_ticket.pk, MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk}
+        url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
         answers[route[:3]] = dict(
             zip(cast.PEOPLE, (answer(cast.client(name), route, url) for name in cast.PEOPLE), strict=True)
         )
