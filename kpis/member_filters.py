@@ -88,7 +88,8 @@ class MemberFilter(django_filters.FilterSet):
         return members
 
     def search(self, members: QuerySet[Member], _name: str, value: str) -> QuerySet[Member]:
-        wanted = Q(name__startswith=value)
+        # What begins with it does not come before it: so a walk along the names in order knows where to begin.
+        wanted = Q(name__startswith=value, name__gte=value)
         if value.isascii():
             # A card number has no Chinese in it, and names alone are found by one index.
             wanted |= Q(member_no__startswith=value)
