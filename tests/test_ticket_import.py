@@ -36,8 +36,8 @@ from tests.builders import (
     make_plan,
     ticket,
 )
+from tests.concurrency import at_once
 from tests.test_attribution import BigChain
-from tests.test_close import at_once, shared_database  # noqa: F401 - a fixture
 
 GOOD = ticket("T1", "03-05", line("200.00", by="C3"), line("3.33", by="C1", category="care"), member="M1")
 
@@ -475,7 +475,7 @@ def load_together(*paths: Path) -> list[TicketReport | Exception]:
     return at_once(*(partial(load, path) for path in paths))
 
 
-def test_two_imports_of_one_file_book_it_once(shared_database: None, tmp_path: Path) -> None:  # noqa: F811
+def test_two_imports_of_one_file_book_it_once(shared_database: None, tmp_path: Path) -> None:
     def scenario() -> None:
         make_chain()
         till = Till(tmp_path)
@@ -491,7 +491,7 @@ def test_two_imports_of_one_file_book_it_once(shared_database: None, tmp_path: P
     in_its_own_thread(scenario)
 
 
-def test_of_two_files_at_odds_one_is_refused(shared_database: None, tmp_path: Path) -> None:  # noqa: F811
+def test_of_two_files_at_odds_one_is_refused(shared_database: None, tmp_path: Path) -> None:
     def scenario() -> None:
         make_chain()
         till = Till(tmp_path)
@@ -502,7 +502,7 @@ def test_of_two_files_at_odds_one_is_refused(shared_database: None, tmp_path: Pa
     in_its_own_thread(scenario)
 
 
-def test_a_sale_and_its_return_at_once_find_each_other(shared_database: None, tmp_path: Path) -> None:  # noqa: F811
+def test_a_sale_and_its_return_at_once_find_each_other(shared_database: None, tmp_path: Path) -> None:
     def scenario() -> None:
         make_chain()
         till = Till(tmp_path)
@@ -514,7 +514,7 @@ def test_a_sale_and_its_return_at_once_find_each_other(shared_database: None, tm
     in_its_own_thread(scenario)
 
 
-def test_a_database_that_fails_leaves_nothing_behind(shared_database: None, tmp_path: Path) -> None:  # noqa: F811
+def test_a_database_that_fails_leaves_nothing_behind(shared_database: None, tmp_path: Path) -> None:
     """SQLite has no page left; PostgreSQL waits in vain for another writer."""
 
     def scenario() -> None:
@@ -570,7 +570,7 @@ def database_url() -> str:
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_file(shared_database: None, tmp_path: Path) -> None:  # noqa: F811
+def test_memory_does_not_grow_with_the_file(shared_database: None, tmp_path: Path) -> None:
     """Peak memory of the command over 20,000 lines and over 200,000, good and bad ones."""
 
     def peak(path: Path, *, refused: bool) -> int:
