@@ -498,6 +498,11 @@ class RosterResource(resources.ModelResource):
             return column.widget.number_of(value)
         return plain_text(column.widget.render(value))
 
+    def export_resource(self, instance: Any, selected_fields: list[str] | None = None, **kwargs: Any) -> list[str]:
+        """A row's cells; the library looks each column up anew for each row, which takes twice as long."""
+        columns = [self.fields[name] for name in selected_fields or self._meta.fields]
+        return [column.widget.render(getattr(instance, column.attribute)) for column in columns]
+
     def export(self, queryset: QuerySet[Any] | None = None, **kwargs: Any) -> Any:
         """The file's rows as a dataset, by their key: in the same order on every database."""
         if queryset is None:
