@@ -129,11 +129,11 @@ def own_sales(parts: models.QuerySet[SalePart]) -> models.QuerySet[SalePart]:
         parts.filter(original__isnull=True)
         .annotate(
             owning=FilteredRelation(
-                "member__bindings",
+                "bindings",
                 condition=Q(
-                    member__bindings__valid_from__lte=F("business_date"),
-                    member__bindings__valid_to__gt=F("business_date"),
-                    member__bindings__voided_by=None,
+                    bindings__valid_from__lte=F("business_date"),
+                    bindings__valid_to__gt=F("business_date"),
+                    bindings__voided_by=None,
                 ),
             )
         )
@@ -249,9 +249,8 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
     second: a return mirrors its original.
     """
     first_open = lock_ledger()
-    unbooked = (SalePart.objects.all() if parts is None else parts).filter(
-        ~Exists(Attribution.objects.filter(part=OuterRef("pk")))
-    )
+    parts = SalePart.objects.all() if parts is None else parts
+    unbooked = parts.filter(~Exists(Attribution.objects.filter(part=OuterRef("pk"))))
     month = Greatest(F("month_number"), Value(first_open.pk))
     late = Q(month_number__lt=first_open.pk)
     booked = insert_select(
@@ -275,6 +274,9 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
         },
         SALE_SHARES,
     )
+    if not parts.filter(original__isnull=False).exists():
+        # To compose the statement takes longer than to book a ticket.
+        return booked
     booked += insert_select(
         Attribution,
         returns(unbooked).order_by("pk"),

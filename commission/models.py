@@ -8,7 +8,7 @@ that a set-based statement fills from the very tables they point to carry no dat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models import F, Q
@@ -16,7 +16,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
-from portfolios.models import OPEN_END, Clerk, Member, Month, Store, User
+from portfolios.models import OPEN_END, Binding, Clerk, Member, Month, Store, User
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -199,6 +199,23 @@ class Sale(models.Model):
         return f"{self.store_id} {self.business_date} {self.ticket_no}"
 
 
+class MemberBindings(models.ForeignObject):
+    """From a part straight to the bindings of its member: a join, and no column; the members' table is left out."""
+
+    # A member has many; whoever joins them says which (commission.attribution.own_sales).
+    requires_unique_target = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            Binding, on_delete=models.DO_NOTHING, from_fields=["member"], to_fields=["member"], related_name="+",
+            null=True, editable=False,
+        )  # fmt: skip
+
+    def contribute_to_class(self, cls: type[models.Model], name: str, **_options: Any) -> None:  # type: ignore[override]
+        # Private: no migration knows of it.
+        super().contribute_to_class(cls, name, private_only=True)
+
+
 class SalePart(models.Model):
     """The lines of one ticket with the same server and the same original (or none): the unit that is attributed.
 
@@ -224,6 +241,7 @@ class SalePart(models.Model):
     commission_e4 = models.BigIntegerField(_("commission before rounding"))
     # A return without a known original that a manager has settled: wholly the house's.
     settled = models.BooleanField(_("settled"), default=False)
+    bindings = MemberBindings()
 
     class Meta:
         verbose_name = _("ticket part")

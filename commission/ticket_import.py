@@ -215,8 +215,9 @@ def _writing(table: str, columns: Sequence[str]) -> Iterator[Callable[[list[Stag
 
 
 def _drop_temporary() -> None:
-    for table in _TEMPORARY:
-        _execute(f"DROP TABLE IF EXISTS {table}")
+    # SQLite drops one at a time.
+    for tables in [", ".join(_TEMPORARY)] if connection.vendor == "postgresql" else _TEMPORARY:
+        _execute(f"DROP TABLE IF EXISTS {tables}")
 
 
 def _newest(model: type[Model]) -> int:

@@ -1,6 +1,7 @@
 """import_tickets: a file counts whole or not at all, once, in any order; and what each kind of bad input gets."""
 
 import csv
+import datetime as dt
 import os
 import random
 import subprocess
@@ -13,14 +14,16 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.conf import settings
+from django.conf import settings as project
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from commission.attribution import lock_ledger
 from commission.models import Attribution, Booking, Sale, SaleLine
 from commission.ticket_import import TicketReport, import_tickets
-from commission.ticket_lines import COLUMNS
+from commission.ticket_lines import COLUMNS, STAGED_COLUMNS, LineReader
 from portfolios.import_problems import SHOWN, ImportProblem, ImportRefused
 from portfolios.models import Store
 from tests.builders import (
@@ -116,6 +119,91 @@ def test_another_way_to_write_the_same_ticket_is_a_repeat(till: Till) -> None:
 def test_a_ticket_twice_in_a_file_is_there_once(till: Till) -> None:
     report = till.load(GOOD, GOOD)
     assert (report.tickets, report.lines, report.attributions) == (1, 2, 2)
+
+
+def test_lines_of_two_servers_in_turn_are_two_parts(till: Till) -> None:
+    """C1 1.00 and 4.00, C3 2.00 between them; and once more, backwards."""
+    rows = ticket("T1", "03-05", line("1.00", by="C1"), line("2.00", by="C3"), line("4.00", by="C1"), member="M1")
+    assert till.load(rows, rows[::-1]).lines == 3
+    parts = Sale.objects.get().parts.order_by("number")
+    assert list(parts.values_list("number", "server__clerk_no", "commissionable_amount")) == [
+        (1, "C1", 500),
+        (2, "C3", 200),
+    ]
+    lines = SaleLine.objects.order_by("line_no").values_list("line_no", "part__number", "net_amount")
+    assert list(lines) == [(1, 1, 100), (2, 2, 200), (3, 1, 400)]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_ticket_that_comes_back_later_in_the_file_is_there_once(till: Till, step: int) -> None:
+    assert till.load(GOOD, ticket("T2", "03-05", line("1.00")), GOOD[::step]).lines == 3
+
+
+def test_a_line_that_comes_back_later_with_other_content_is_refused(till: Till) -> None:
+    (problem,) = till.refused([*GOOD, *changed(ticket_no="T2"), {**GOOD[0], "clerk_no": "C2"}])
+    assert (problem.row, problem.column, problem.value) == (5, "line_no", "T1 / 1")
+
+
+@pytest.mark.parametrize(
+    ("texts", "times"),
+    [
+        (["2026-03-05T10:00:07+08:00", "2026-03-05T10:00:59+08:00"], ["02:00:07", "02:00:59"]),
+        (["2026-03-05T10:00:07+08:00", "2026-03-05T10:00:07+09:00"], ["02:00:07", "01:00:07"]),
+        (["2026-03-05 10:00:07.25+0800", "2026-03-05 10:00:08.50+0800"], ["02:00:07.250000", "02:00:08.500000"]),
+        (["2026-03-05T10:00Z", "2026-03-05T10:01Z"], ["10:00:00", "10:01:00"]),
+        # Further from UTC than PostgreSQL reads.
+        (["2026-03-05T22:00:01+20:00", "2026-03-05T22:00:02+20:00"], ["02:00:01", "02:00:02"]),
+    ],
+)
+def test_a_time_is_kept_to_the_second_in_utc(till: Till, texts: list[str], times: list[str]) -> None:
+    till.load(*(changed(ticket_no=f"T{n}", sold_at=text) for n, text in enumerate(texts)))
+    sold = Sale.objects.order_by("ticket_no").values_list("sold_at", flat=True)
+    assert [f"{time.astimezone(dt.UTC)}" for time in sold] == [f"2026-03-05 {time}+00:00" for time in times]
+
+
+def test_a_second_that_is_none_is_refused_in_a_minute_that_is_known(till: Till) -> None:
+    (problem,) = till.refused([*changed(), *changed(ticket_no="T2", sold_at="2026-03-05T10:00:60+08:00")])
+    assert (problem.row, problem.column) == (3, "sold_at")
+
+
+def test_a_product_number_may_hold_what_copy_reads_as_its_own(till: Till) -> None:
+    till.load(changed(product_no=r"\N"), changed(product_no=r"a\tb", ticket_no="T2"))
+    assert set(SaleLine.objects.values_list("product_no", flat=True)) == {r"\N", r"a\tb"}
+
+
+TEXTS = {
+    "product_no": ["P1", "P2", "维C", ""],
+    "category": ["otc", "care", "rx", "toys"],
+    "quantity": ["1", "2", "0.5", "0", "-1", "x"],
+    "net_amount": ["0", "3.33", "200.00", "-1.00", "1,0"],
+    "clerk_no": ["", "C1", "C3", "C99"],
+    "original_line_no": ["", "", "", "1"],
+}
+
+
+@given(st.lists(st.fixed_dictionaries({name: st.sampled_from(texts) for name, texts in TEXTS.items()}), max_size=12))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_a_row_is_read_as_does_not_depend_on_the_rows_before_it(till: Till, rows: list[Row]) -> None:
+    """A reader that has met the texts before, and one that meets them for the first time."""
+    head = changed()[0]
+    told: list[tuple[str, str]] = []
+    practised = LineReader(lambda _row, column, _value, reason, _remedy: told.append((column, reason)))
+
+    def read(reader: LineReader, row: Row) -> tuple[list[str] | None, list[tuple[str, str]]]:
+        told.clear()
+        # A ticket of its own, so that every row carries its ticket's cells.
+        cells = {**head, **row, "line_no": "1"}
+        staged = reader.read(2, [cells.get(column, "") for column in COLUMNS])
+        return staged.split("\t") if staged else None, list(told)
+
+    for row in rows:
+        new = LineReader(lambda _row, column, _value, reason, _remedy: told.append((column, reason)))
+        first = read(new, row)
+        again = read(practised, row)
+        assert again == first
+        assert (again[0] is None) == bool(again[1])
+        if again[0]:
+            assert len(again[0]) == len(STAGED_COLUMNS)
 
 
 def test_a_line_twice_in_a_file_with_other_content_is_refused(till: Till) -> None:
@@ -576,7 +664,7 @@ def test_memory_does_not_grow_with_the_file(shared_database: None, tmp_path: Pat
     def peak(path: Path, *, refused: bool) -> int:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "import_tickets", str(path), "--errors", str(tmp_path / "errors.csv")],
-            cwd=settings.BASE_DIR,
+            cwd=project.BASE_DIR,
             env={**os.environ, "DATABASE_URL": database_url()},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
