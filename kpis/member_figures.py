@@ -15,6 +15,7 @@ from django.db.models.functions import Cast
 from kpis.activity import PURCHASE, member_activity
 from kpis.models import FiguresRefresh
 from kpis.tiers import TIER, bounds_of, year_before
+from portfolios.duplicates import surviving_cards_sql
 
 # Whoever buys every other day is not at risk after four.
 SHORTEST_REST_DAYS = 14
@@ -27,7 +28,7 @@ def longest_rest_days() -> int:
 
 
 def _customers(on: dt.date) -> models.QuerySet:
-    """Every member with a ticket before the day. A purchase is a day with one: two tickets on a day are one visit."""
+    """Every card with a ticket before the day. A purchase is a day with one: two tickets on a day are one visit."""
     year = Q(activity_date__gte=year_before(on))
     return (
         member_activity(before=on)
@@ -45,9 +46,10 @@ def _customers(on: dt.date) -> models.QuerySet:
 def refresh_member_figures(on: dt.date) -> int:
     """Makes every member's figures as of the start of a day; returns how many members' have changed.
 
-    One statement, which writes only what differs from what is there: on an ordinary night that is few.
+    The card that survives a merge counts both cards' purchases. One statement, which writes only what differs from what
+    is there: on an ordinary night that is few.
     """
-    customers, params = _customers(on).query.sql_with_params()
+    cards, params = _customers(on).query.sql_with_params()
     bounds, same_scope = bounds_of("customer")
     if connection.vendor == "postgresql":
         days_between, day_after, differs = "bought - first", "bought + 1 + CAST(rest AS integer)", "IS DISTINCT FROM"
@@ -60,7 +62,16 @@ def refresh_member_figures(on: dt.date) -> int:
     changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
     statement = f"""
         INSERT INTO kpis_memberfigures (member_id, {names})
-        WITH customer AS ({customers}),
+        WITH card AS ({cards}),
+        customer AS (
+            SELECT COALESCE(survivor_id, member_id) AS member_id,
+                CAST(SUM(spend) AS bigint) AS spend,
+                CAST(SUM(purchases) AS bigint) AS purchases,
+                MIN(first) AS first,
+                MAX(bought) AS bought
+            FROM card LEFT JOIN ({surviving_cards_sql()}) AS merged ON merged.card_id = card.member_id
+            GROUP BY COALESCE(survivor_id, member_id)
+        ),
         bounds AS ({bounds}),
         rhythm AS (
             SELECT customer.*,
@@ -95,7 +106,7 @@ def refresh_member_figures(on: dt.date) -> int:
         if connection.vendor == "postgresql":
             # It cannot estimate the rows behind `customer`, and would spend more time compiling than the work takes.
             cursor.execute("SET LOCAL jit = off")
-        cursor.execute(statement, [*params, active_since])
+        cursor.execute(statement, [*params, *[on - dt.timedelta(days=1)] * 3, active_since])
         changed: int = cursor.rowcount
         FiguresRefresh.objects.create(as_of=on)
     return changed

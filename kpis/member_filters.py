@@ -115,7 +115,7 @@ class MemberFilter(django_filters.FilterSet):
         return members.filter(figures__at_risk_on__lte=as_of) if as_of else members.none()
 
     def without_owner(self, members: QuerySet[Member], _name: str, value: bool) -> QuerySet[Member]:
-        return members.unassigned(self.on) if value else members  # type: ignore[attr-defined, no-any-return]
+        return members.unassigned(self.on) if value else members  # type: ignore[attr-defined]
 
 
 def matching(user: User, data: QueryDict, on: dt.date) -> QuerySet[Member]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from auditlog.models import LogEntry
 from django.contrib import messages
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
@@ -20,7 +20,7 @@ from kpis.member_filters import FilterError, MemberFilter
 from kpis.member_list import COUNTED, MemberPage, known_order, member_page, page_number
 from kpis.member_purchases import purchases
 from kpis.member_tables import MemberTable, PortfolioTable
-from kpis.portfolio_on_date import FORMATS, PortfolioOnDate, write_portfolio
+from kpis.portfolio_on_date import FORMATS, PortfolioOnDate, PortfolioRow, write_portfolio
 from portfolios.models import Clerk, Member, Posting, Store, User
 from portfolios.ownership import history, owners_on
 from portfolios.phone_reads import record_phone_read, sees_whole_phones, shown_phones
@@ -64,7 +64,7 @@ def members(request: HttpRequest) -> HttpResponse:
         )
     except FilterError as error:
         problem = str(error)
-    query = urlencode({name: data[name] for name in ("store", *FILTERS) if data.get(name)})
+    query = urlencode({name: str(data[name]) for name in ("store", *FILTERS) if data.get(name)})
     change_url = _change_url(store) if store else ""
     table = MemberTable(
         page,
@@ -259,7 +259,7 @@ def _portfolio_page(
     if on is None:
         return render(request, "kpis/portfolio.html", context, status=400)
     portfolio = PortfolioOnDate(on=on, clerk=clerk, store=store)
-    page = Paginator(portfolio, ROWS_PER_PAGE).get_page(request.GET.get("page"))  # type: ignore[arg-type]
+    page: Page[PortfolioRow] = Paginator(portfolio, ROWS_PER_PAGE).get_page(request.GET.get("page"))  # type: ignore[arg-type]
     rows = list(page.object_list)
     keys = [row.member.pk for row in rows]
     linked = set(Member.objects.for_user(user, _today()).filter(pk__in=keys).values_list("pk", flat=True))
@@ -275,7 +275,8 @@ def _portfolio_page(
         "left": clerk is not None and clerk.left_on is not None and clerk.left_on < on,
         "home": _home(clerk, on) if clerk else None,
         "files": [
-            (format.upper(), f"{address.removesuffix('csv')}{format}?{urlencode({'on': on})}") for format in FORMATS
+            (format.upper(), f"{address.removesuffix('csv')}{format}?{urlencode({'on': on.isoformat()})}")
+            for format in FORMATS
         ],
     }
     return render(request, "kpis/portfolio.html", context)

@@ -72,7 +72,7 @@ def _row(binding: Binding) -> PortfolioRow:
 
 def write_portfolio(rows: Collection[PortfolioRow], *, on: dt.date, phones: Mapping[int, str], format: str) -> bytes:
     """The bytes of a CSV or XLSX file of the rows; `phones` are the numbers to show, by member."""
-    lines = [
+    lines: list[tuple[str, ...]] = [
         (
             on.isoformat(),
             row.member.store.store_no,

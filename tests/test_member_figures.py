@@ -132,6 +132,22 @@ def test_a_refresh_writes_what_has_changed_and_a_second_one_nothing() -> None:
     assert figures(members[1]) == ("C", 0, 0, None, None)
 
 
+def test_the_card_that_survives_a_merge_counts_both() -> None:
+    """From the merge on; both cards bought, 10 days apart, so that there is a rhythm."""
+    chain = Chain()
+    store = chain.store()
+    survivor, card = chain.member(store), chain.member(store, until="2026-2-1")
+    Member.objects.filter(pk=card.pk).update(merged_into=survivor, merged_by=chain.batch)
+    chain.buy(survivor, "2026-1-10", 100)
+    chain.buy(card, "2026-1-20", 50)
+    refresh_member_figures(day("2026-2-1"))
+    assert figures(survivor)[1:4] == (100, 1, day("2026-1-10"))
+    assert figures(card)[1:4] == (50, 1, day("2026-1-20"))
+    refresh_member_figures(day("2026-2-2"))
+    assert figures(survivor) == ("A", 150, 2, day("2026-1-20"), day("2026-2-10"))
+    assert figures(card) == ("C", 0, 0, None, None)
+
+
 PURCHASES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 450), st.integers(1, 500)), max_size=25)
 
 

@@ -86,9 +86,9 @@ def test_a_portfolio_is_what_the_bindings_say(
             }
             has_left = {clerks[0]} if last_day is not None and last_day < number else set()
             owned = {member: clerk for member, clerk in bound.items() if clerk not in has_left}
-            for clerk in clerks:
-                rows = PortfolioOnDate(on=on, clerk=clerk)[:]
-                assert {row.member for row in rows} == {m for m in there if bound.get(m) == clerk}
+            for whose in clerks:
+                rows = PortfolioOnDate(on=on, clerk=whose)[:]
+                assert {row.member for row in rows} == {m for m in there if bound.get(m) == whose}
             found = owners_on([member.pk for member, *_ in lived], on)
             assert {pk: binding.clerk for pk, binding in found.items()} == {m.pk: c for m, c in owned.items()}
             # Over all stores, each member that counts is there once: with its owner, or waiting in its home store.
