@@ -29,6 +29,7 @@ requirements: ## pin requirements*.in, with hashes, into requirements*.txt
 	$(COMPILE) requirements.in --output-file requirements.txt
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt
 	$(COMPILE) requirements-real.in --output-file requirements-real.txt
+	$(COMPILE) requirements-bench.in --output-file requirements-bench.txt
 
 messages: ## collect the texts to translate and compile the translations
 	bin/setup dev gettext

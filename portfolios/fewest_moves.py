@@ -3,11 +3,11 @@
 The search that the fair split (members stay with who served them) and the rebalance (members stay with their owner)
 share: it knows numbers only, clerks and members by their index. A *level* is a clerk's spend per weight, a *window* the
 range in which all levels must end, and a member costs 1 where it is not at its home (0 where it has none).
-Worked figure: levels of 16 (10 + 6) and 8 (5 + 3) come within 12 to 12 when the 6 and the 2 of 5 + 2 + 1 change places.
+Worked figure: levels of 18 (10 + 6 + 2) and 8 (4 + 3 + 1) both come to 13 when the 6 and the 1 change places, for 2.
 
 The search takes the move or swap that brings most levels into the window for its cost, from several windows, and then
 takes back what proves needless. Where the plans that cost less are few, all of them are tried; otherwise `least_cost`
-says below which cost there is none.
+says below which cost there is none. Not every move to and fro is tried, so a better plan may be missed.
 """
 
 import math

@@ -3,7 +3,7 @@
 The members stay with their owners where they can, locked ones always. A move takes one member to another clerk, so a
 swap is two. Counts stay fair meanwhile: in all, of A and of B members, nobody gets further from the fair split's quota
 than today, or than one member; or everyone comes within a given part of it, where the caller asks for that.
-Worked figure: of 10 + 6 + 2 and 5 + 2 + 1, the 6 and the 1 of the two change places, and both have 13.
+Worked figure: of 10 + 6 + 2 and 4 + 3 + 1 the 6 and the 1 change places, and both have 13: two moves.
 
 Members without a clerk are dealt first, as the fair split would deal them with all others staying; that is no move.
 Nothing here knows the database. Amounts are in the currency's minor unit; the same input gives the same moves.
