@@ -14,6 +14,7 @@ from commission.attribution import attribute
 from commission.models import Booking, Sale, SaleLine, SalePart
 from commission.rebinding import hold_ledger
 from commission.ticket_lines import PlanBook
+from portfolios.duplicates import surviving_cards
 from portfolios.models import Store, User
 
 
@@ -71,7 +72,8 @@ def settle_return(
         store_id=sale.store_id,
         business_date=business_date,
         month_number=sale.month_number,
-        member_id=sale.member_id,
+        # A card that was merged by then is the surviving one's.
+        member_id=surviving_cards(business_date).get(sale.member_id or 0, sale.member_id),
         plan=plan,
         commissionable_amount=commissionable,
         excluded_amount=excluded,

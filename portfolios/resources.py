@@ -207,7 +207,14 @@ class MemberResource(RosterResource):
                             _("Write that day or an earlier one."),
                         ),
                     )
-            if "closed_on" in row.before and first and min(row.before["counted_to"], member.counted_to) < first:
+            if "closed_on" in row.before and member.merged_into_id is not None:
+                closed = RowProblem(
+                    _("The card was merged into another one, and is closed from %(day)s.")
+                    % {"day": row.before["closed_on"]},
+                    _("Write that day, or leave the column out; or take the merge back first."),
+                )
+                self.refuse(row, "closed_on", closed)
+            elif "closed_on" in row.before and first and min(row.before["counted_to"], member.counted_to) < first:
                 self.refuse(row, "closed_on", closed_month(first))
         if first and self.bound_late:
             self.notices.append(

@@ -1,14 +1,18 @@
 """Duplicate cards: found, merged after a preview, taken apart; whose sales and whose figures they are from then on."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from commission.models import SaleLine, SalePart
+from commission.settlement import settle_return
 from kpis.card_merges import MergeChanged, apply_merge, preview_merge, take_back, twins
 from kpis.movement import movement
 from kpis.tiers import member_spend
 from payroll_exports.pay_run import close_month
+from payroll_exports.roster import import_roster
 from portfolios.duplicates import (
     MergeError,
     cards_of,
@@ -18,6 +22,7 @@ from portfolios.duplicates import (
     surviving_card_sql,
     surviving_cards,
 )
+from portfolios.import_problems import ImportRefused
 from portfolios.models import OPEN_END, Binding, BindingBatch, Clerk, Member
 from portfolios.months import MonthError
 from tests.concurrency import at_once
@@ -399,6 +404,45 @@ def test_spend_of_a_store_is_its_own_members_with_what_came_to_them(chain: Small
     assert member_spend(TODAY, store=chain.first) == {here.pk: 40_000}
     assert member_spend(TODAY, store=chain.second) == {there.pk: 60_000}
     assert member_spend(day("02-09"), store=chain.first) == {here.pk: 10_000, went.pk: 40_000}
+
+
+# --- What comes from outside ------------------------------------------------------------------------------------
+
+
+def test_a_roster_neither_opens_nor_moves_a_merged_card(chain: SmallChain, tmp_path: Path) -> None:
+    survivor, card = chain.member("M1", chain.wang), chain.member("M2", chain.li)
+    merge(survivor, card)
+    header = "member_no,name,phone,gender,birth_date,neighbourhood,store_no,enrolled_on,enrolled_by,closed_on\n"
+    file = tmp_path / "members.csv"
+    for closed_on in ("", "2026-02-20"):
+        file.write_text(f"{header}M2,周敏,,,,,S1,2026-01-01,C1,{closed_on}\n", encoding="utf-8")
+        with pytest.raises(ImportRefused) as refusal:
+            import_roster(tmp_path, errors_path=tmp_path / "errors.txt")
+        (problem,) = refusal.value.problems.shown
+        assert (problem.row, problem.column) == (2, "closed_on")
+        assert "was merged into another one, and is closed from 2026-02-10" in problem.reason
+    file.write_text(f"{header}M2,周敏,,,,,S1,2026-01-01,C1,2026-02-10\n", encoding="utf-8")
+    import_roster(tmp_path, errors_path=tmp_path / "errors.txt")
+    card.refresh_from_db()
+    assert (card.name, card.merged_into, card.counted_to) == ("周敏", survivor, TODAY)
+
+
+def test_a_return_that_is_settled_with_a_merged_card_is_the_survivor_s(chain: SmallChain) -> None:
+    survivor, card = chain.member("M1", chain.wang), chain.member("M2", chain.li)
+    merge(survivor, card)
+    (part,) = chain.sale("02-12", (chain.li, 0), member=card)
+    SaleLine.objects.create(
+        sale=part.sale,
+        line_no=2,
+        server=chain.li,
+        product_no="P1",
+        category=chain.otc,
+        quantity_milli=-1000,
+        net_amount=-5_000,
+        is_return=True,
+    )
+    settle_return(store_no="S1", business_date=day("02-12"), ticket_no=part.sale.ticket_no, reason="no original")
+    assert SalePart.objects.get(sale=part.sale, settled=True).member == survivor
 
 
 # --- At once -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kpis.models import PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze, movement, portfolio_months
 from kpis.tiers import tiers_of, year_before
-from portfolios.models import Member, Month
+from portfolios.models import BindingBatch, Member, Month
 from tests.books import Chain, close, day
 
 pytestmark = pytest.mark.django_db
@@ -441,18 +441,23 @@ WINDOW = 20
 
 
 class Life(NamedTuple):
-    """A member: home store, first and last counted day, owner from each day on, purchases."""
+    """A member: home store, first and last counted day, owner from each day on, purchases.
+
+    `into` is how many places further on, in the list of members, the card is that this one is merged into when it
+    closes; none where it stays open or there is no such place.
+    """
 
     store: int
     counted: tuple[int, int | None]
     owners: dict[int, int | None]
     tickets: list[tuple[int, int, int]]
+    into: int
 
 
 days = st.integers(-40, 119)
 lives = st.builds(
-    lambda store, since, length, owners, tickets: Life(
-        store, (since, None if length is None else since + length), {max(d, since): o for d, o in owners}, tickets
+    lambda store, since, length, owners, tickets, into: Life(
+        store, (since, None if length is None else since + length), {max(d, since): o for d, o in owners}, tickets, into
     ),
     st.integers(0, 1),
     days,
@@ -460,7 +465,15 @@ lives = st.builds(
     st.lists(st.tuples(days, st.none() | st.integers(0, 2)), max_size=5),
     # Business day, amount (a return below zero), months late.
     st.lists(st.tuples(st.integers(0, 119), st.sampled_from([100, 250, 999, -80]), st.integers(0, 2)), max_size=6),
+    st.integers(0, 2),
 )
+
+
+def survivor(lives: list[Life], number: int) -> int | None:
+    """The place of the card that this one is merged into when it closes."""
+    life = lives[number]
+    there = life.into and life.counted[1] is not None and number + life.into < len(lives)
+    return number + life.into if there else None
 
 
 class Reference:
@@ -489,9 +502,24 @@ class Reference:
             found.append((max(on, dt.date(2026, on.month + late, 1)), amount))
         return found
 
-    def active(self, life: Life, on: dt.date) -> bool:
-        return self.counts(life, on) and any(
-            on - dt.timedelta(days=WINDOW) < bought <= on and amount > 0 for bought, amount in self.activity(life)
+    def stands(self, number: int, on: dt.date) -> int:
+        """The place of the card that stands for this one at the end of a day."""
+        into, until = survivor(self.lives, number), self.lives[number].counted[1]
+        merged = into is not None and until is not None and until <= (on - FIRST_DAY).days
+        return self.stands(into, on) if merged and into is not None else number
+
+    def bought(self, number: int, on: dt.date) -> list[tuple[dt.date, int]]:
+        """What counts for the member at the end of a day, with the cards that were merged into it by then."""
+        return [
+            bought
+            for other, life in enumerate(self.lives)
+            if self.stands(other, on) == number
+            for bought in self.activity(life)
+        ]
+
+    def active(self, number: int, on: dt.date) -> bool:
+        return self.counts(self.lives[number], on) and any(
+            on - dt.timedelta(days=WINDOW) < bought <= on and amount > 0 for bought, amount in self.bought(number, on)
         )
 
     def movement(self, month: Month) -> dict[str, Counter[str]]:
@@ -501,8 +529,8 @@ class Reference:
         after = last + dt.timedelta(days=1)
         tiers = tiers_of(
             {
-                number: sum(amount for on, amount in self.activity(life) if year_before(after) <= on < after)
-                for number, life in enumerate(self.lives)
+                number: sum(amount for on, amount in self.bought(number, last) if year_before(after) <= on < after)
+                for number in range(len(self.lives))
             }
         )
         for number, life in enumerate(self.lives):
@@ -530,7 +558,7 @@ class Reference:
                 if ends != begins:
                     found[begins]["transferred_out"] += 1
                     found[ends]["transferred_in"] += 1
-            was, is_now = self.active(life, before), self.active(life, last)
+            was, is_now = self.active(number, before), self.active(number, last)
             if was:
                 found[begins]["active_opening"] += 1
                 if not is_now:
@@ -539,7 +567,7 @@ class Reference:
                 assert ends
                 found[ends]["active_closing"] += 1
                 if not was:
-                    past = any(on < month.starts_on and amount > 0 for on, amount in self.activity(life))
+                    past = any(on < month.starts_on and amount > 0 for on, amount in self.bought(number, last))
                     found[ends]["reactivated" if past else "newly_active"] += 1
                 elif begins != ends:
                     found[begins]["active_out"] += 1
@@ -555,8 +583,13 @@ def write(lives: list[Life]) -> None:
     def text(offset: int | None) -> str:
         return "" if offset is None else (FIRST_DAY + dt.timedelta(days=offset)).isoformat()
 
-    for life in lives:
-        member = chain.member(stores[life.store], since=text(life.counted[0]), until=text(life.counted[1]))
+    members = [
+        chain.member(stores[life.store], since=text(life.counted[0]), until=text(life.counted[1])) for life in lives
+    ]
+    for number, (life, member) in enumerate(zip(lives, members, strict=True)):
+        if (into := survivor(lives, number)) is not None:
+            batch = BindingBatch.objects.create(source="merge")
+            Member.objects.filter(pk=member.pk).update(merged_into=members[into], merged_by=batch)
         starts = sorted(life.owners)
         for start, end in zip(starts, [*starts, None][1:], strict=True):
             owner = life.owners[start]
