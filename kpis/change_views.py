@@ -20,7 +20,7 @@ from kpis.change_charts import before_after, moves_curve, percent_text
 from kpis.follow_up import follow_up
 from kpis.forms import FORMS, ChangeForm, LeavingForm, RebalanceForm
 from kpis.leaving import DAY, LeavingError, departures, move, set_last_day
-from kpis.member_filters import matching
+from kpis.member_filters import FilterError, matching
 from kpis.models import Proposal
 from kpis.proposals import (
     Options,
@@ -142,14 +142,18 @@ def propose(request: HttpRequest, store_no: str, kind: str) -> HttpResponse:
     asked_kind = Kind(kind)
     data = request.POST if request.method == "POST" else request.GET
     day = _day(data.get("on"), asked_kind, store)
-    members = _chosen(user, request.POST, day) if asked_kind == Kind.REASSIGNMENT else []
+    refusal, members = "", []
+    if asked_kind == Kind.REASSIGNMENT:
+        try:
+            members = _chosen(user, request.POST, day)
+        except FilterError as refused:
+            refusal = str(refused)
     form = FORMS[kind](kind=asked_kind, store=store, on=day, initial=_initial(request.GET))
     if request.method == "POST" and "quick" in request.POST:
         form = FORMS[kind](_as_offered(form), kind=asked_kind, store=store, on=day)
     elif request.method == "POST" and "on" in request.POST:
         form = FORMS[kind](request.POST, kind=asked_kind, store=store, on=day)
-    refusal = ""
-    if form.is_bound and form.is_valid():
+    if form.is_bound and form.is_valid() and not refusal:
         try:
             proposal = _draft(form, members, user)
             return redirect("proposal", proposal.pk)

@@ -15,11 +15,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from commission.tables import currency, in_currency
+from kpis.care import may_close_complaints
+from kpis.care_views import CareForm, may_log
 from kpis.member_figures import figures_as_of
 from kpis.member_filters import FilterError, MemberFilter
 from kpis.member_list import COUNTED, MemberPage, known_order, member_page, page_number
 from kpis.member_purchases import purchases
 from kpis.member_tables import MemberTable, PortfolioTable
+from kpis.models import CareContact
 from kpis.portfolio_on_date import FORMATS, PortfolioOnDate, PortfolioRow, write_portfolio
 from portfolios.models import Clerk, Member, Posting, Store, User
 from portfolios.ownership import history, owners_on
@@ -28,6 +31,7 @@ from portfolios.roster_files import calendar_date
 from portfolios.views import Choice, reader
 
 ROWS_PER_PAGE = 100
+CARE_SHOWN = 20
 FILTERS = ("q", "owner", "tier", "bought_from", "bought_to", "at_risk", "unassigned")
 
 
@@ -173,6 +177,10 @@ def member(request: HttpRequest, member_no: str) -> HttpResponse:
         "may_lock": _may_lock(user, shown) and shown.closed_on is None,
         "merged_into": merged_into,
         "merged": list(shown.merged.all()),
+        "care": shown.care.select_related("recorded_by__clerk", "closed_by")[:CARE_SHOWN],
+        "care_form": CareForm() if may_log(user) and shown.closed_on is None else None,
+        "outcomes": CareContact.Outcome.choices,
+        "may_close": may_close_complaints(user, shown),
     }
     return render(request, "kpis/member.html", context, status=400 if asked and on is None else 200)
 

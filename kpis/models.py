@@ -186,3 +186,60 @@ class Proposal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.store} {self.effective_on}"
+
+
+class CareContactQuerySet(models.QuerySet["CareContact"]):
+    def open_complaints(self) -> Self:
+        return self.filter(kind=CareContact.Kind.COMPLAINT, closed_at__isnull=True)
+
+
+class CareContact(models.Model):
+    """A talk with a member, or an attempt at one: what about, how it went, and when to call again.
+
+    A complaint stays open until the manager closes it.
+    """
+
+    class Kind(models.TextChoices):
+        FOLLOW_UP = "follow_up", _("follow-up")
+        COMPLAINT = "complaint", _("complaint")
+        CONSULTATION = "consultation", _("consultation")
+
+    class Outcome(models.TextChoices):
+        REACHED = "reached", _("reached")
+        NOT_REACHED = "not_reached", _("not reached")
+        WRONG_NUMBER = "wrong_number", _("wrong number")
+        REFUSED = "refused", _("refused")
+
+    member = models.ForeignKey(Member, models.PROTECT, related_name="care", verbose_name=_("member"))
+    recorded_by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("recorded by"))
+    recorded_at = models.DateTimeField(_("recorded at"), auto_now_add=True)
+    on = models.DateField(_("date"), db_column="contact_date")
+    kind = models.CharField(_("about"), max_length=12, choices=Kind)
+    outcome = models.CharField(_("outcome"), max_length=12, choices=Outcome)
+    note = models.CharField(_("note"), max_length=500, blank=True)
+    next_on = models.DateField(_("next on"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("complaint closed at"), null=True, blank=True)
+    closed_by = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("complaint closed by")
+    )
+
+    objects = CareContactQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-on", "-id"]
+        verbose_name = _("care contact")
+        verbose_name_plural = _("care log")
+        constraints = [
+            models.CheckConstraint(
+                name="only_complaints_are_closed",
+                condition=Q(closed_at__isnull=True, closed_by__isnull=True)
+                | Q(closed_at__isnull=False, closed_by__isnull=False, kind="complaint"),
+            ),
+            models.CheckConstraint(
+                name="next_contact_is_later", condition=Q(next_on__isnull=True) | Q(next_on__gt=F("on"))
+            ),
+            AppendOnly(name="care_contact_stays", mutable=["closed_at", "closed_by_id"], allow="OLD.closed_at IS NULL"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.member_id} {self.on} {self.kind}"

@@ -1,6 +1,7 @@
 from django.urls import path
 
-from kpis import member_views, views
+from kpis import change_views, member_views, views
+from kpis.care_views import complaint_close, member_care
 from kpis.duplicate_views import duplicates, merge_cards, undo_merge
 
 urlpatterns = [
@@ -8,6 +9,8 @@ urlpatterns = [
     path("duplicates/<int:survivor>/<int:card>/", merge_cards, name="merge_cards"),
     path("duplicates/<int:batch>/undo/", undo_merge, name="undo_merge"),
     path("members/", member_views.members, name="members"),
+    path("members/<path:member_no>/care/", member_care, name="member_care"),
+    path("complaints/<int:pk>/close/", complaint_close, name="complaint_close"),
     path("members/<path:member_no>/lock/", member_views.member_lock, name="member_lock"),
     path("members/<path:member_no>/", member_views.member, name="member"),
     # Files before pages: a number may hold a slash.
@@ -24,5 +27,13 @@ urlpatterns = [
     ),
     path("portfolios/stores/<path:store_no>/", member_views.store_portfolio, name="store_portfolio"),
     path("stores/", views.stores, name="stores"),
+    path("stores/<path:store_no>/changes/", change_views.changes, name="changes"),
+    path("stores/<path:store_no>/changes/<slug:kind>/", change_views.propose, name="propose"),
+    path("stores/<path:store_no>/unassigned/", change_views.unassigned, name="unassigned"),
+    path("stores/<path:store_no>/leaving/", change_views.leaving, name="leaving"),
+    path("changes/<int:pk>/", change_views.proposal, name="proposal"),
+    path("changes/<int:pk>/apply/", change_views.apply, name="apply_proposal"),
+    path("changes/<int:pk>/progress/", change_views.progress, name="proposal_progress"),
+    path("changes/<int:pk>/undo/", change_views.undo, name="undo_proposal"),
     path("stores/<month:month>/<path:store_no>/", views.store, name="store"),
 ]

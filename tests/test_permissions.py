@@ -29,6 +29,7 @@ class Route(NamedTuple):
 
 # C1 works in the first store. January is closed, February open. The ticket is one of the first store's.
 TICKET = "the split ticket"
+PROPOSAL = "the proposal for the first store"
 MEMBER, UNASSIGNED = "李's member", "the unassigned member"
 ROUTES = [
     Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
@@ -52,8 +53,28 @@ ROUTES = [
     Route("stores", (), "get", (LOGIN, 404, 404, 302, 302, 302, 302)),
     Route("store", (202601, "S1"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
     Route("store", (202602, "S1"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
+    Route("unassigned", ("S1",), "get", (LOGIN, 404, 404, 200, 404, 200, 404)),
+    Route("leaving", ("S1",), "get", (LOGIN, 404, 404, 200, 404, 200, 404)),
+    Route("leaving", ("S1",), "post", (LOGIN, 404, 404, 422, 404, 422, 404)),
+    Route("changes", ("S1",), "get", (LOGIN, 404, 404, 200, 404, 200, 404)),
+    *(
+        Route("propose", ("S1", kind), method, (LOGIN, 404, 404, 200, 404, 200, 404))
+        for kind in ("split", "unassigned", "rebalance", "reassignment", "hand_over")
+        for method in ("get", "post")
+    ),
+    Route("propose", ("S1", "nonsense"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("proposal", (PROPOSAL,), "get", (LOGIN, 404, 404, 200, 404, 200, 404)),
+    Route("proposal_progress", (PROPOSAL,), "get", (LOGIN, 404, 404, 200, 404, 200, 404)),
+    Route("apply_proposal", (PROPOSAL,), "post", (LOGIN, 404, 404, 302, 404, 302, 404)),
+    Route("apply_proposal", (PROPOSAL,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("undo_proposal", (PROPOSAL,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("undo_proposal", (PROPOSAL,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("members", (), "get", (LOGIN, 200, 200, 200, 200, 200, 404)),
     Route("member", ("M1",), "get", (LOGIN, 200, 404, 200, 404, 200, 404)),
+    Route("member_care", ("M1",), "post", (LOGIN, 302, 404, 302, 404, 302, 404)),
+    Route("member_care", ("M1",), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("complaint_close", (1,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("complaint_close", (1,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("member_lock", ("M1",), "post", (LOGIN, 404, 404, 302, 404, 302, 404)),
     Route("member_lock", ("M1",), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("clerk_portfolio", ("C1",), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
@@ -131,7 +152,8 @@ def answer(client: Client, route: Route, url: str) -> int | str:
 def test_what_each_person_gets(cast: Cast) -> None:
     answers = {}
     for route in ROUTES:
-        there = {TICKET: cast.split_ticket.pk, MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk}
+        there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
+        there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk}
         url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
         answers[route[:3]] = dict(
             zip(cast.PEOPLE, (answer(cast.client(name), route, url) for name in cast.PEOPLE), strict=True)
@@ -199,7 +221,7 @@ def test_a_change_without_the_form_s_token_is_refused(cast: Cast) -> None:
     client = Client(enforce_csrf_checks=True, headers={"accept-language": "en"})
     hr = cast.users["hr"]
     assert hr is not None
-    client.force_login(hr, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(hr, backend="portfolios.access.StaffBackend")
     for name in ("ask_to_close", "approve_and_close", "make_payslips"):
         response = client.post(reverse(name, args=[202602]))
         assert response.status_code == 403
