@@ -25,7 +25,6 @@ from portfolios.duplicates import (
     check,
     earliest_day,
     merge,
-    open_cards,
     undo_merge,
 )
 from portfolios.models import BindingBatch, Clerk, Member, User
@@ -77,7 +76,7 @@ class Twins:
 
 def twins(phones: Iterable[str], *, on: dt.date) -> list[Twins]:
     """The open cards with each of these phones, with their owners on a date."""
-    cards = open_cards().filter(phone__in=list(phones)).with_owner(on).select_related("store")
+    cards = Member.objects.with_owner(on).filter(phone__in=list(phones), closed_on=None).select_related("store")
     owners = _owners(cards)
     found: dict[str, list[tuple[Member, Clerk | None]]] = {}
     for card in cards:

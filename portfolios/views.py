@@ -85,8 +85,8 @@ def enrol(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"here": "my_month", "store": home_store(user.clerk, today), "form": EnrolmentForm()}
     if request.method == "POST":
         # Whatever is shown again is a new form: the one sent may have enrolled somebody by now.
-        form = EnrolmentForm(request.POST.copy())
-        context["form"] = form
+        sent = request.POST.copy()
+        form = context["form"] = EnrolmentForm(sent)
         try:
             if form.is_valid():
                 asked = form.cleaned_data
@@ -98,7 +98,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
                 context["form"] = EnrolmentForm(initial={"phone": phone})
         except EnrolmentRefused as refusal:
             form.add_error(refusal.field or None, str(refusal))
-        form.data["form_token"] = str(uuid.uuid4())
+        sent["form_token"] = str(uuid.uuid4())
         context["cards"] = find_by_phone(context["phone"], on=today) if "phone" in context else []
     return render(request, "portfolios/enrol.html", context)
 

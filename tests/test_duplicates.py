@@ -57,8 +57,9 @@ def dates(card: Member) -> list[tuple[str, str, str, str]]:
 
 def books(chain: SmallChain, number: int) -> dict[str, dict[str, int]]:
     """Of each clerk with any, the figures of the month that are not zero."""
-    names = ("opening", "enrolled", "closed", "closing", "active_opening", "newly_active", "reactivated", "lapsed")
-    names += ("active_closing", "tier_a")
+    names = (
+        "opening enrolled closed closing active_opening newly_active reactivated lapsed active_closing tier_a".split()
+    )
     figures = {
         row.clerk.clerk_no: {name: getattr(row, name) for name in names if getattr(row, name)}
         for row in movement(chain.month(number))

@@ -30,7 +30,7 @@ def login(clerk: Clerk) -> User:
 
 
 def enrol_by(clerk: Clerk, **asked: Any) -> Member:
-    given = {"phone": PHONE, "consent": True, "on": day("02-03"), "form_token": uuid.uuid4()}
+    given: dict[str, Any] = {"phone": PHONE, "consent": True, "on": day("02-03"), "form_token": uuid.uuid4()}
     return enrol(recorded_by=login(clerk), **given | asked)
 
 
