@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 from django_tables2 import RequestConfig
 
+from kpis.leaving import departures
 from kpis.store_portfolios import store_portfolios
 from kpis.tables import StorePortfolioTable
 from portfolios.duplicates import shared_phones
@@ -42,6 +43,8 @@ def store(request: HttpRequest, month: int, store_no: str) -> HttpResponse:
         "portfolios": portfolios,
         "table": table,
         "shared_phones": 0 if reader(request).office == User.Office.AUDITOR else shared_phones([shown.pk]).count(),
+        "departures": departures(shown, today=timezone.localdate()),
+        "may_change": reader(request).office != User.Office.AUDITOR,
         "stores": [
             Choice(reverse("store", args=[month, other.store_no]), other.name, other.store_no, other == shown)
             for other in may_see
