@@ -1,16 +1,17 @@
-"""What a change of bindings within open months does to the sales that were already booked.
+"""What a change of bindings, or of a ticket's member or server, does to the sales that were already booked.
 
-Corrections are new rows, never edits: where owner or kind changes, the old row is reversed and the new target booked,
-and the returns of that sale follow it. A split of 600 (李娜 420, 张敏 180) whose member is bound back to 王伟 becomes
--600 (-420, -180) and +600 (王伟 420, 张敏 180).
+Corrections are new rows, never edits: where owner, server, member or kind changes, the old row is reversed and the new
+target booked, and the returns of that sale follow it. A split of 600 (李娜 420, 张敏 180) whose member is bound back
+to 王伟 becomes -600 (-420, -180) and +600 (王伟 420, 张敏 180).
 """
 
 import datetime as dt
 
 from django.db import models, transaction
-from django.db.models import Case, Exists, F, OuterRef, Subquery, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Greatest
+from django.db.models.lookups import Exact
 
 from commission.attribution import (
     PARTIES,
@@ -61,28 +62,48 @@ def _reversal(column: str) -> Subquery:
     return Subquery(rows.values(column)[:1])
 
 
-@transaction.atomic
-def correct(*, since: dt.date, booking: Booking) -> int:
-    """Rebooks the sales from `since` on whose owner or kind differs from what is booked; returns how many parts.
+def _differs_from_its_part(who: str) -> Q:
+    """That a row was booked with another member or server than its part has by now."""
+    return ~Q(Exact(Coalesce(F(who), 0), Coalesce(F(f"part__{who}"), 0)))
 
-    Only open months have such sales: bindings of closed months cannot change.
+
+@transaction.atomic
+def correct(*, booking: Booking, since: dt.date | None = None, parts: models.QuerySet[SalePart] | None = None) -> int:
+    """Rebooks the sales whose owner, server, member or kind differs from what is booked; returns how many sales' parts.
+
+    It looks at the sales from `since` on, or at `parts`. Only open months have such sales: bindings of closed months
+    cannot change, nor can their tickets be corrected.
     """
     first_open = lock_ledger().pk
-    due = own_sales(SalePart.objects.filter(pk=OuterRef("part"), settled=False, business_date__gte=since))
+    among = Q() if since is None else Q(business_date__gte=since)
+    of_parts = Q() if parts is None else Q(part__in=parts.order_by().values("pk"))
+    due = own_sales(SalePart.objects.filter(among, pk=OuterRef("part"), settled=False))
     stale = (
         standing()
-        .filter(business_date__gte=since, part__original__isnull=True, part__settled=False)
+        .filter(among, of_parts, part__original__isnull=True, part__settled=False)
         .annotate(
             due_kind=Subquery(due.values("booked_kind")[:1]),  # type: ignore[misc] # an annotation
             due_owner=Coalesce(Subquery(due.values("booked_owner")[:1]), 0),  # type: ignore[misc] # an annotation
         )
-        .exclude(due_kind=F("kind"), due_owner=Coalesce(F("owner"), 0))
+        .filter(
+            ~Q(due_kind=F("kind"), due_owner=Coalesce(F("owner"), 0))
+            | _differs_from_its_part("member")
+            | _differs_from_its_part("server")
+        )
     )
     corrected = _reverse(stale, booking, first_open)
-    if not corrected:
-        return 0
     reversed_here = Attribution.objects.filter(booking=booking, reverses=True)
-    _reverse(standing().filter(Exists(reversed_here.filter(part=OuterRef("part__original")))), booking, first_open)
+    follow_sale = Exists(reversed_here.filter(part=OuterRef("part__original")))
+    if parts is None:
+        if not corrected:
+            return 0
+        followers = Q(follow_sale)
+    else:
+        # A return on the ticket keeps the shares of its original, but is the other member's too.
+        followers = Q(follow_sale) | (of_parts & _differs_from_its_part("member"))
+    followed = _reverse(standing().filter(followers, part__original__isnull=False), booking, first_open)
+    if not corrected and not followed:
+        return 0
     again = SalePart.objects.filter(Exists(reversed_here.filter(part=OuterRef("pk")))).annotate(
         this_booking=Value(booking.pk)
     )

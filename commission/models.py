@@ -219,6 +219,7 @@ class MemberBindings(models.ForeignObject):
 class SalePart(models.Model):
     """The lines of one ticket with the same server and the same original (or none): the unit that is attributed.
 
+    Member and server are those that it is attributed by: as printed, unless a correction says otherwise.
     Its totals and its plan are kept from the import on. `commission_e4` is the commission before rounding, in
     ten-thousandths of the minor unit: the sum over the lines of net amount x rate in basis points.
     """
@@ -241,6 +242,16 @@ class SalePart(models.Model):
     commission_e4 = models.BigIntegerField(_("commission before rounding"))
     # A return without a known original that a manager has settled: wholly the house's.
     settled = models.BooleanField(_("settled"), default=False)
+    # The latest that gave the part its member or server; the ticket and its lines keep what the till printed.
+    correction = models.ForeignKey(
+        "TicketCorrection",
+        models.PROTECT,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="corrected_parts",
+        verbose_name=_("correction"),
+    )
     bindings = MemberBindings()
 
     class Meta:
@@ -248,14 +259,105 @@ class SalePart(models.Model):
         verbose_name_plural = _("ticket parts")
         indexes = [
             models.Index(name="part_of_original", fields=["original"], condition=Q(original__isnull=False)),
+            models.Index(name="part_corrected", fields=["correction"], condition=Q(correction__isnull=False)),
         ]
         constraints = [
             models.UniqueConstraint(name="one_part_per_number", fields=["sale", "number"]),
-            AppendOnly(name="sale_part_stays"),
+            # Another member or server comes only with the approved correction that names it, each with a newer one.
+            AppendOnly(
+                name="sale_part_stays",
+                mutable=["member_id", "server_id", "correction_id"],
+                allow="NEW.correction_id > COALESCE(OLD.correction_id, 0)",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.sale_id}/{self.number}"
+
+
+class TicketCorrectionQuerySet(models.QuerySet["TicketCorrection"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The requests the user may see: one's own, those for tickets of the managed stores, or all."""
+        if not isinstance(user, User) or not user.is_active:
+            return self.none()
+        if user.office:
+            return self
+        if not user.clerk_id:
+            return self.none()
+        return self.filter(Q(asked_by=user.pk) | Q(sale__store__in=user.managed_store_ids()))
+
+    def waiting(self) -> Self:
+        return self.filter(approved__isnull=True)
+
+
+class TicketCorrection(models.Model):
+    """That a ticket's member or a part's server was not who the till printed: asked for by one, decided by another."""
+
+    class What(models.TextChoices):
+        MEMBER = "member", _("another member, or none")
+        SERVER = "server", _("another server, or none")
+
+    sale = models.ForeignKey(Sale, models.PROTECT, related_name="corrections", verbose_name=_("ticket"))
+    what = models.CharField(_("correction"), max_length=10, choices=What)
+    # The part with the wrong server; the member is the whole ticket's.
+    part = models.ForeignKey(
+        SalePart, models.PROTECT, null=True, blank=True, related_name="corrections", verbose_name=_("ticket part")
+    )
+    new_member = models.ForeignKey(
+        Member, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("member")
+    )
+    new_server = models.ForeignKey(
+        Clerk, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("server")
+    )
+    reason = models.CharField(_("reason"), max_length=500)
+    asked_by = models.ForeignKey(User, models.PROTECT, related_name="corrections_asked", verbose_name=_("asked for by"))
+    asked_at = models.DateTimeField(_("asked for at"), auto_now_add=True)
+    # None while it waits.
+    approved = models.BooleanField(_("approved"), null=True, blank=True)
+    decided_by = models.ForeignKey(
+        User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("decided by")
+    )
+    decided_at = models.DateTimeField(_("decided at"), null=True, blank=True)
+    decision_note = models.CharField(_("note on the decision"), max_length=500, blank=True)
+    booking = models.OneToOneField(
+        Booking, models.PROTECT, null=True, blank=True, related_name="correction", verbose_name=_("booking")
+    )
+
+    objects = TicketCorrectionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = _("correction of a ticket")
+        verbose_name_plural = _("corrections of tickets")
+        constraints = [
+            models.CheckConstraint(
+                name="correction_of_member_or_server",
+                condition=Q(what="member", part__isnull=True, new_server__isnull=True)
+                | Q(what="server", part__isnull=False, new_member__isnull=True),
+            ),
+            models.CheckConstraint(name="correction_has_a_reason", condition=~Q(reason="")),
+            models.CheckConstraint(name="correction_by_two_people", condition=~Q(decided_by=F("asked_by"))),
+            models.CheckConstraint(
+                name="correction_is_decided_whole",
+                condition=Q(approved=None, decided_by=None, decided_at=None, booking=None)
+                | Q(approved=True, decided_by__isnull=False, decided_at__isnull=False, booking__isnull=False)
+                | Q(approved=False, decided_by__isnull=False, decided_at__isnull=False, booking=None),
+            ),
+            models.UniqueConstraint(
+                name="one_member_request_waits", fields=["sale"], condition=Q(approved=None, what="member")
+            ),
+            models.UniqueConstraint(
+                name="one_server_request_waits", fields=["part"], condition=Q(approved=None, what="server")
+            ),
+            AppendOnly(
+                name="ticket_correction_stays",
+                mutable=["approved", "decided_by_id", "decided_at", "decision_note", "booking_id"],
+                allow="OLD.approved IS NULL",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sale_id} {self.what}"
 
 
 class SaleLine(models.Model):

@@ -151,6 +151,35 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='TicketCorrection',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('what', models.CharField(choices=[('member', 'another member, or none'), ('server', 'another server, or none')], max_length=10, verbose_name='correction')),
+                ('reason', models.CharField(max_length=500, verbose_name='reason')),
+                ('asked_at', models.DateTimeField(auto_now_add=True, verbose_name='asked for at')),
+                ('approved', models.BooleanField(blank=True, null=True, verbose_name='approved')),
+                ('decided_at', models.DateTimeField(blank=True, null=True, verbose_name='decided at')),
+                ('decision_note', models.CharField(blank=True, max_length=500, verbose_name='note on the decision')),
+                ('asked_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='corrections_asked', to=settings.AUTH_USER_MODEL, verbose_name='asked for by')),
+                ('booking', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='correction', to='commission.booking', verbose_name='booking')),
+                ('decided_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='decided by')),
+                ('new_member', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.member', verbose_name='member')),
+                ('new_server', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.clerk', verbose_name='server')),
+                ('part', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='corrections', to='commission.salepart', verbose_name='ticket part')),
+                ('sale', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='corrections', to='commission.sale', verbose_name='ticket')),
+            ],
+            options={
+                'verbose_name': 'correction of a ticket',
+                'verbose_name_plural': 'corrections of tickets',
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.AddField(
+            model_name='salepart',
+            name='correction',
+            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='corrected_parts', to='commission.ticketcorrection', verbose_name='correction'),
+        ),
+        migrations.CreateModel(
             name='SaleLine',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -266,7 +295,39 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='salepart',
-            constraint=portfolios.database_rules.AppendOnly(allow='', mutable=(), name='sale_part_stays'),
+            constraint=portfolios.database_rules.AppendOnly(allow='NEW.correction_id > COALESCE(OLD.correction_id, 0)', mutable=('member_id', 'server_id', 'correction_id'), name='sale_part_stays'),
+        ),
+        migrations.AddIndex(
+            model_name='salepart',
+            index=models.Index(condition=models.Q(('correction__isnull', False)), fields=['correction'], name='part_corrected'),
+        ),
+        migrations.AddConstraint(
+            model_name='ticketcorrection',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('new_server__isnull', True), ('part__isnull', True), ('what', 'member')), models.Q(('new_member__isnull', True), ('part__isnull', False), ('what', 'server')), _connector='OR'), name='correction_of_member_or_server'),
+        ),
+        migrations.AddConstraint(
+            model_name='ticketcorrection',
+            constraint=models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='correction_has_a_reason'),
+        ),
+        migrations.AddConstraint(
+            model_name='ticketcorrection',
+            constraint=models.CheckConstraint(condition=models.Q(('decided_by', models.F('asked_by')), _negated=True), name='correction_by_two_people'),
+        ),
+        migrations.AddConstraint(
+            model_name='ticketcorrection',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('approved', None), ('booking', None), ('decided_at', None), ('decided_by', None)), models.Q(('approved', True), ('booking__isnull', False), ('decided_at__isnull', False), ('decided_by__isnull', False)), models.Q(('approved', False), ('booking', None), ('decided_at__isnull', False), ('decided_by__isnull', False)), _connector='OR'), name='correction_is_decided_whole'),
+        ),
+        migrations.AddConstraint(
+            model_name='ticketcorrection',
+            constraint=models.UniqueConstraint(condition=models.Q(('approved', None), ('what', 'member')), fields=('sale',), name='one_member_request_waits'),
+        ),
+        migrations.AddConstraint(
+            model_name='ticketcorrection',
+            constraint=models.UniqueConstraint(condition=models.Q(('approved', None), ('what', 'server')), fields=('part',), name='one_server_request_waits'),
+        ),
+        migrations.AddConstraint(
+            model_name='ticketcorrection',
+            constraint=portfolios.database_rules.AppendOnly(allow='OLD.approved IS NULL', mutable=('approved', 'decided_by_id', 'decided_at', 'decision_note', 'booking_id'), name='ticket_correction_stays'),
         ),
         migrations.AddIndex(
             model_name='saleline',
