@@ -108,12 +108,19 @@ def _customers(month: Month) -> models.QuerySet:
     )
 
 
-def _with_merged_cards(sums: str) -> str:
-    """SQL of these sums over the rows of `card`, by the card that stands for each at the end of a day (three times)."""
+def _groups(name: str, columns: str) -> str:
+    """SQL of the cards that stand for one another at the end of a day (three times), and of these sums over each group.
+
+    Nearly every card is alone and in neither: what has a group takes its figures from there, the others their own.
+    """
     return f"""
-        SELECT COALESCE(survivor_id, member_id) AS member_id, {sums}
-        FROM card LEFT JOIN ({surviving_cards_sql()}) AS merged ON merged.card_id = card.member_id
-        GROUP BY COALESCE(survivor_id, member_id)"""
+        {name}_merged AS ({surviving_cards_sql()}),
+        {name}_cards AS (
+            SELECT card_id, survivor_id FROM {name}_merged UNION SELECT survivor_id, survivor_id FROM {name}_merged
+        ),
+        {name} AS (
+            SELECT survivor_id, {columns} FROM {name}_cards JOIN card ON card.member_id = card_id GROUP BY survivor_id
+        )"""
 
 
 def _bound_on(day: dt.date) -> FilteredRelation:
@@ -156,26 +163,39 @@ def transitions(month: Month) -> list[Transition]:
     # A window of one day is that day alone.
     window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
     day_before = month.starts_on - dt.timedelta(days=1)
-    customer = "MAX(bought_before) AS bought_before, MAX(bought) AS bought, CAST(SUM(spend) AS bigint) AS spend"
+    sums = "MAX(bought_before) AS bought_before, MAX(bought) AS bought, CAST(SUM(spend) AS bigint) AS spend"
     statement = f"""
         WITH card AS ({cards}),
-        opening AS ({_with_merged_cards("MAX(bought_before) AS bought")}),
-        customer AS ({_with_merged_cards(customer)}),
+        {_groups("opened", "MAX(bought_before) AS bought")},
+        {_groups("closed", sums)},
+        customer AS (
+            SELECT member_id, spend FROM card WHERE member_id NOT IN (SELECT card_id FROM closed_cards)
+            UNION ALL SELECT survivor_id, spend FROM closed
+        ),
         bounds AS ({bounds}),
         owned AS ({owners}),
+        member AS (
+            SELECT first_clerk, last_clerk, store_id, at_opening, at_closing,
+                COALESCE(opened.bought, card.bought_before) AS bought_at_opening,
+                COALESCE(closed.bought, card.bought) AS bought_at_closing,
+                COALESCE(closed.bought_before, card.bought_before) AS bought_before,
+                COALESCE(closed.spend, card.spend) AS spend
+            FROM owned
+            LEFT JOIN card ON card.member_id = owned.id
+            LEFT JOIN opened ON opened.survivor_id = owned.id
+            LEFT JOIN closed ON closed.survivor_id = owned.id
+        ),
         state AS (
             SELECT first_clerk,
                 CASE WHEN at_closing THEN last_clerk END AS last_clerk,
                 CASE WHEN first_clerk IS NULL OR last_clerk IS NULL OR NOT at_closing THEN store_id END AS store,
                 at_opening,
                 at_closing,
-                at_opening AND COALESCE(opening.bought >= %s, FALSE) AS active_opening,
-                at_closing AND COALESCE(customer.bought >= %s, FALSE) AS active_closing,
+                at_opening AND COALESCE(bought_at_opening >= %s, FALSE) AS active_opening,
+                at_closing AND COALESCE(bought_at_closing >= %s, FALSE) AS active_closing,
                 bought_before IS NOT NULL AS bought_before,
                 {TIER} AS tier
-            FROM owned
-            LEFT JOIN opening ON opening.member_id = owned.id
-            LEFT JOIN customer ON customer.member_id = owned.id
+            FROM member
             LEFT JOIN bounds ON {same_scope}
         )
         SELECT first_clerk, last_clerk, store, at_opening, at_closing, active_opening, active_closing, bought_before,
