@@ -9,6 +9,7 @@ import datetime as dt
 import re
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from portfolios.models import Month
 
@@ -46,7 +47,7 @@ def parse_month(text: str) -> int:
     Raises MonthError for anything else.
     """
     if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", text):
-        raise MonthError(f"'{text}' is not a month: write it as YYYY-MM, for example 2026-10.")
+        raise MonthError(_("'%(text)s' is not a month: write it as YYYY-MM, for example 2026-10.") % {"text": text})
     return int(text[:4]) * 100 + int(text[5:])
 
 
@@ -59,8 +60,12 @@ def get_month(text: str) -> Month:
     if month is None:
         known = Month.objects.order_by("pk")
         first, last = known.first(), known.last()
-        there = f"there are {first} to {last}" if first else "there is none yet: import tickets first"
-        raise MonthError(f"Month {text} is not known: a month begins with its first ticket, and {there}.")
+        if first is None:
+            raise MonthError(_("Month %(text)s is not known: import tickets first.") % {"text": text})
+        raise MonthError(
+            _("Month %(text)s is not known: a month begins with its first ticket, and there are %(first)s to %(last)s.")
+            % {"text": text, "first": first, "last": last}
+        )
     return month
 
 
@@ -100,6 +105,9 @@ def require_open(day: dt.date, what: str) -> None:
     first = first_open_day()
     if first is not None and day < first:
         raise MonthError(
-            f"{what} takes effect on {day}, in a month that is closed. Closed months never change: "
-            f"choose {first} or later."
+            _(
+                "%(what)s takes effect on %(day)s, in a month that is closed. Closed months never change: choose "
+                "%(first)s or later."
+            )
+            % {"what": what, "day": day, "first": first}
         )
