@@ -70,7 +70,7 @@ def test_a_card_of_another_store_is_shown_without_its_person_and_left_to_hr(cast
     page = cast.client("manager").get(reverse("duplicates"))
     assert "M2" in text(page)
     assert "别人" not in text(page)
-    assert "of another store: HR merges" in text(page)
+    assert "店2 HR merges" in text(page)
     url = reverse("merge_cards", args=[cast.member.pk, cast.unassigned.pk])
     assert url not in page.content.decode()
     for person, answer in (("manager", 404), ("other_manager", 404), ("hr", 200)):
