@@ -27,7 +27,9 @@ class CareForm(forms.Form):
     outcome = forms.ChoiceField(choices=CareContact.Outcome.choices, widget=forms.HiddenInput, required=True)
     note = forms.CharField(label=gettext_lazy("Note"), max_length=500, required=False)
     next_on = forms.DateField(
-        label=gettext_lazy("Call again on"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=gettext_lazy("Call again on"),
+        required=False,
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
     )
 
 

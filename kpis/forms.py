@@ -34,7 +34,7 @@ class ChangeForm(forms.Form):
 
     on = forms.DateField(
         label=_("Takes effect on"),
-        widget=forms.DateInput(attrs={"type": "date"}),
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
         help_text=_("At the start of that day: a sale of that date goes to the new owner."),
     )
     takers = forms.ModelMultipleChoiceField(
@@ -195,7 +195,7 @@ class LeavingForm(forms.Form):
     last_day = forms.DateField(
         label=_("Last day here"),
         required=False,
-        widget=forms.DateInput(attrs={"type": "date"}),
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
         help_text=_("Empty takes the last day of a leaver back."),
     )
 

@@ -101,6 +101,11 @@ def test_a_preview_that_is_no_longer_true_is_made_anew(cast: Cast, manager: Clie
     assert owner(cast.member, "02-10") == "C2"
 
 
+def test_dates_are_filled_in_whatever_the_language(cast: Cast) -> None:
+    page = cast.client("manager", "zh-hans").get(url("split")).content.decode()
+    assert 'value="2026-02-10"' in page
+
+
 def test_the_unassigned_are_shared_out_in_two_clicks(cast: Cast, manager: Client) -> None:
     store = manager.get(reverse("store", args=[202602, "S1"]))
     assert 'name="quick"' in store.content.decode()
