@@ -22,6 +22,7 @@ from commission.attribution import attribute, lock_ledger
 from commission.models import Attribution, Booking, Sale, SaleLine, SalePart
 from commission.money import format_amount, round_half_away
 from commission.ticket_lines import COLUMNS, LINE_COLUMNS, STAGED_COLUMNS, LineReader, Rate, StagedLine
+from portfolios.duplicates import credit_survivors
 from portfolios.import_problems import ImportProblems
 from portfolios.input_files import read_rows
 from portfolios.models import Month, User
@@ -406,6 +407,8 @@ def _store(booking: Booking, newest_part: int, rows: int) -> None:
         f"GROUP BY {of_ticket}, r.server_id",
         [newest_part],
     )
+    # A card that was merged by then is the surviving one's; the ticket keeps the card that it prints.
+    credit_survivors("staged_part")
     _refresh_statistics("staged_part", rows)
     _execute(
         "INSERT INTO commission_salepart (id, sale_id, number, store_id, business_date, month_number, member_id, "
@@ -510,6 +513,7 @@ def _return_parts() -> None:
         f"GROUP BY rs.id, rs.sold_at, {of_part}, r.server_id, op.id",
         [_newest(SalePart)],
     )
+    credit_survivors("return_part")
     columns = (
         "id, sale_id, number, store_id, business_date, month_number, member_id, server_id, original_id, plan_id, "
         "commissionable_amount, excluded_amount, commission_e4"
