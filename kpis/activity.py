@@ -8,28 +8,37 @@ after March has closed counts on 2026-04-01.
 import datetime as dt
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Greatest
 
-from commission.models import Attribution
+from commission.models import Attribution, SalePart
 
-# Returns are no purchases; a return stays one when it is late, or settled without its original.
-PURCHASE = Q(reason__in=[Attribution.Reason.SALE, Attribution.Reason.LATE])
+# Returns are no purchases; a return stays one when it is late, settled without its original, or the other member's
+# after a correction.
+PURCHASE = Q(reason__in=[Attribution.Reason.SALE, Attribution.Reason.LATE]) | Q(
+    reason=Attribution.Reason.CORRECTION, commissionable_amount__gte=0, excluded_amount__gte=0
+)
 
 
 def member_activity(*, before: dt.date, since: dt.date | None = None) -> models.QuerySet[Attribution]:
     """The booked parts of members' tickets in [since, before), each once, with `activity_date` and `net_amount`.
 
-    The net amount (minor units) is that of all lines, whatever their category. Corrections move credit between clerks
-    and are left out: what the member bought is what was booked first.
+    The net amount (minor units) is that of all lines, whatever their category. Corrections after a change of owner move
+    credit between clerks and are left out: what the member bought is what was booked first. A ticket whose member or
+    server was corrected counts as it stands: a card that was forgotten did buy.
     """
+    # One list, worked out once: there are few.
+    corrected = Q(part__in=SalePart.objects.filter(correction__isnull=False).values("pk"))
+    reversals = Attribution.objects.filter(corrects=OuterRef("pk"), reverses=True)
+    booked_first = ~corrected & ~Q(reason=Attribution.Reason.CORRECTION)
+    as_it_stands = corrected & Q(reverses=False) & ~Exists(reversals)
     # The months say the same as the activity date, more roughly: they spare reading the others.
     within = Q(month__starts_on__lt=before, activity_date__lt=before)
     if since is not None:
         within &= Q(month__ends_on__gte=since, activity_date__gte=since)
     return (
         Attribution.objects.filter(member__isnull=False)
-        .exclude(reason=Attribution.Reason.CORRECTION)
+        .filter(booked_first | as_it_stands)
         .annotate(
             # Posted to the month of its business date, a part is dated within it; posted later, before it.
             activity_date=Greatest(F("business_date"), F("month__starts_on")),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.core.paginator import Page, Paginator
 from django.db.models import Sum
 
-from commission.models import Sale, SaleLine
+from commission.models import Sale, SaleLine, SalePart
 from portfolios.models import Member, User
 
 PER_PAGE = 20
@@ -27,8 +27,13 @@ class Purchase:
 
 
 def purchases(member: Member, *, user: User, number: str | int | None) -> tuple[Page, list[Purchase]]:
-    """A page of the member's tickets, the latest first."""
-    tickets = Sale.objects.filter(member=member).select_related("store").order_by("-business_date", "-pk")
+    """A page of the member's tickets, the latest first: with the card, unless it was corrected to another's."""
+    corrected = SalePart.objects.filter(correction__isnull=False)
+    printed = Sale.objects.filter(member=member).exclude(
+        pk__in=corrected.filter(sale__member=member).exclude(member=member).values("sale")
+    )
+    own = printed.order_by().values("pk").union(corrected.filter(member=member).values("sale"))
+    tickets = Sale.objects.filter(pk__in=own).select_related("store").order_by("-business_date", "-pk")
     page = Paginator(tickets, PER_PAGE).get_page(number)
     shown = [sale.pk for sale in page.object_list]
     visible = list(Sale.objects.for_user(user).filter(pk__in=shown).values_list("pk", flat=True))

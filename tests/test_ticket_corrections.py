@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.db.models import Count, Sum
 
 from commission.models import Attribution, Sale, SalePart, TicketCorrection
 from commission.ticket_corrections import (
@@ -18,8 +19,11 @@ from commission.ticket_corrections import (
     reject,
     waiting_corrections,
 )
+from kpis.activity import PURCHASE, member_activity
+from kpis.member_purchases import purchases
 from portfolios.models import Clerk, Member, Month, Posting, Store, User
 from tests.builders import Till, bind, booked, close, day, line, make_chain, make_clerk, make_member, ticket
+from tests.test_corrections import correct_from
 
 pytestmark = pytest.mark.django_db
 
@@ -213,8 +217,6 @@ def test_a_correction_after_a_correction_and_after_another_owner(till: Till) -> 
     till.load(ticket("T1", "03-05", line("200.00", by="C3")))
     other_member("T1", "M1")
     bind("M1", "C2", since="03-01")
-    from tests.test_corrections import correct_from
-
     assert correct_from("03-01") == 1
     assert totals("T1") == {"C2": 420, "C3": 180}
     other_server("T1", "C1")
@@ -399,3 +401,37 @@ def test_requests_are_counted_per_clerk_and_month(till: Till) -> None:
     counts = [(by_number[row["clerk"]], row["what"], row["asked"], row["approved"]) for row in correction_counts(march)]
     assert sorted(counts) == [("C2", "member", 1, 0), ("C3", "member", 3, 2), ("C3", "server", 1, 1)]
     assert list(waiting_corrections(march)) == [waits]
+
+
+# --- What the member bought --------------------------------------------------------------------------------------
+
+
+def spend(card: str) -> tuple[int, int]:
+    """A card's spend in fen and its purchases, as the figures of members read them."""
+    rows = member_activity(before=day("2026-04-01")).filter(member__member_no=card)
+    found = rows.aggregate(spent=Sum("net_amount", default=0), bought=Count("pk", filter=PURCHASE))
+    return found["spent"], found["bought"]
+
+
+def test_a_forgotten_card_did_buy_and_a_wrong_one_did_not(till: Till) -> None:
+    make_member("M2", "C2")
+    till.load(ticket("T1", "03-05", line("200.00", by="C3")))
+    till.load(ticket("T2", "03-06", line("100.00", by="C3"), member="M1"))
+    till.load(ticket("R1", "03-08", line("-50.00", of=("T1", "03-05", 1))))
+    assert (spend("M1"), spend("M2")) == ((10_000, 1), (0, 0))
+    other_member("T1", "M1")
+    assert spend("M1") == (25_000, 2)
+    other_server("T1", "C2")
+    assert spend("M1") == (25_000, 2)
+    other_member("T2", "M2")
+    assert (spend("M1"), spend("M2")) == ((15_000, 1), (10_000, 1))
+    # Another owner moves credit, and changes nothing of what was bought.
+    bind("M1", "C3", since="03-01")
+    correct_from("03-01")
+    assert spend("M1") == (15_000, 1)
+    assert {card: tickets_of(card) for card in ("M1", "M2")} == {"M1": {"T1", "R1"}, "M2": {"T2"}}
+
+
+def tickets_of(card: str) -> set[str]:
+    _page, shown = purchases(Member.objects.get(member_no=card), user=hr(), number=1)
+    return {purchase.sale.ticket_no for purchase in shown}
