@@ -1,9 +1,13 @@
 from django.urls import path
 
-from commission import views
+from commission import correction_views, views
 
 urlpatterns = [
+    path("corrections/", correction_views.corrections, name="corrections"),
+    path("corrections/<int:pk>/decide/", correction_views.decide_correction, name="decide_correction"),
     path("tickets/", views.my_tickets, name="my_tickets"),
+    path("tickets/find/", correction_views.find_ticket, name="find_ticket"),
     path("tickets/<int:pk>/", views.ticket, name="ticket"),
+    path("tickets/<int:pk>/correct/", correction_views.correct_ticket, name="correct_ticket"),
     path("clerks/<month:month>/<path:clerk_no>/tickets/", views.clerk_tickets, name="clerk_tickets"),
 ]

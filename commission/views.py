@@ -7,9 +7,10 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
-from commission.explain import clerk_rows, entry, explain, with_parties
+from commission.explain import Grounds, clerk_rows, entry, explain, sentences, ticket_members, with_parties
 from commission.models import Attribution, Sale, SaleLine
 from commission.tables import SaleLineTable, currency, in_currency
+from commission.ticket_corrections import askable_tickets
 from portfolios.models import Clerk, Month
 from portfolios.views import current_month, month_choices, reader
 
@@ -48,7 +49,9 @@ def clerk_tickets(request: HttpRequest, month: int, clerk_no: str) -> HttpRespon
 def ticket(request: HttpRequest, pk: int) -> HttpResponse:
     """One ticket whole: its lines, and who gets what of each part, in booking order."""
     sale = get_object_or_404(Sale.objects.for_user(request.user).select_related("store", "member"), pk=pk)
-    rows = with_parties(Attribution.objects.filter(part__sale=sale).order_by("pk"))
+    rows = list(with_parties(Attribution.objects.filter(part__sale=sale).order_by("pk")))
+    grounds = Grounds(rows)
+    corrections = sale.corrections.select_related("new_member", "new_server", "asked_by__clerk", "decided_by__clerk")
     lines = SaleLine.objects.filter(sale=sale).select_related("category", "server").order_by("line_no")
     context = {
         "here": "my_tickets" if reader(request).clerk_id else "months",
@@ -56,7 +59,11 @@ def ticket(request: HttpRequest, pk: int) -> HttpResponse:
         "lines": SaleLineTable(list(lines), request=request),
         "net_amount": sum(line.net_amount for line in lines),
         "waiting": any(line.part_id is None for line in lines),
-        "rows": [{"row": row, "why": explain(row)} for row in rows],
+        "rows": [{"row": row, "why": explain(row), "sentences": sentences(row, grounds)} for row in rows],
+        "members": ticket_members(sale),
+        "corrections": corrections,
+        "may_ask": any(not row.month.is_closed for row in rows)
+        and askable_tickets(reader(request)).filter(pk=pk).exists(),
         "credit_heading": in_currency(_("Credit")),
         "commission_heading": in_currency(_("Commission")),
         "currency": currency(),

@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 from django_tables2 import RequestConfig
 
+from commission.models import TicketCorrection
 from kpis.leaving import departures
 from kpis.store_portfolios import store_portfolios
 from kpis.tables import StorePortfolioTable
@@ -43,6 +44,10 @@ def store(request: HttpRequest, month: int, store_no: str) -> HttpResponse:
         "portfolios": portfolios,
         "table": table,
         "shared_phones": 0 if reader(request).office == User.Office.AUDITOR else shared_phones([shown.pk]).count(),
+        "waiting_corrections": TicketCorrection.objects.for_user(request.user)
+        .waiting()
+        .filter(sale__store=shown)
+        .count(),
         "departures": departures(shown, today=timezone.localdate()),
         "may_change": reader(request).office != User.Office.AUDITOR,
         "stores": [

@@ -30,6 +30,10 @@ class PayLine:
     quantity: int
     amount: int
 
+    @property
+    def has_tickets(self) -> bool:
+        return self.code in COMMISSION_LINES
+
 
 @dataclass(frozen=True)
 class ClerkMonth:

@@ -10,14 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Sum, Value, When
+from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
+from django.db.models.expressions import Combinable
 
 from commission.bands import accelerator, plan_of_store, plans_in
 from commission.models import Attribution
 from commission.money import round_half_away
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import EarningLine, Payslip, Salary
-from portfolios.models import Month, Posting
+from portfolios.models import Clerk, Month, Posting
 from portfolios.months import next_number
 
 Kind = Attribution.Kind
@@ -35,6 +36,8 @@ COMMISSION_LINES = (
     LineCode.CORRECTION,
 )
 _OWNER_LINES = {Kind.OWN_SERVED: LineCode.OWN_SERVED, Kind.SPLIT: LineCode.OWN_ABSENT}
+# The lines that gather rows of every kind.
+_OTHER_LINES = (LineCode.LATE, LineCode.CLAWBACK, LineCode.CORRECTION)
 _SERVER_LINES = {Kind.SPLIT: LineCode.COVERED, Kind.UNOWNED: LineCode.UNOWNED, Kind.WALK_IN: LineCode.WALK_IN}
 
 
@@ -81,6 +84,31 @@ def earnings(month: Month, clerks: Iterable[int] | None = None) -> dict[int, lis
         clerk: [lines[clerk][code] for code in LineCode if code in lines[clerk]]
         for clerk in sorted(lines.keys() | posted.keys())
     }
+
+
+def line_rows(month: Month, clerk: Clerk, line_code: str) -> QuerySet[Attribution]:
+    """The ledger's rows behind a clerk's commission line of a month, the latest sale first.
+
+    Annotates `line_amount` and `line_credit_amount`, in minor units: what each brings the clerk in this line, as owner
+    or as server; the amounts sum to the line's. Raises ValueError for a line that is made of no tickets.
+    """
+    if line_code not in COMMISSION_LINES:
+        raise ValueError(f"{line_code} is made of no tickets")
+    of_line = {
+        "owner": [kind for kind, code in _OWNER_LINES.items() if line_code in (code, *_OTHER_LINES)],
+        "server": [kind for kind, code in _SERVER_LINES.items() if line_code in (code, *_OTHER_LINES)],
+    }
+    pay_line = line_code if line_code in _OTHER_LINES else PayLine.KIND
+    has_part = {side: Q(**{side: clerk, "kind__in": kinds}) for side, kinds in of_line.items()}
+
+    def sums(what: str) -> Combinable:
+        sides = [Case(When(part, then=F(f"{side}_{what}_amount")), default=Value(0)) for side, part in has_part.items()]
+        return sides[0] + sides[1]
+
+    rows = Attribution.objects.filter(has_part["owner"] | has_part["server"], month=month, pay_line=pay_line)
+    return rows.annotate(line_amount=sums("commission"), line_credit_amount=sums("credit")).order_by(
+        "-business_date", "-pk"
+    )
 
 
 def postings_in(month: Month, clerks: list[int] | None = None) -> dict[int, Posted]:

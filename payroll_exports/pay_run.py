@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 from commission.attribution import lock_ledger
 from commission.models import Attribution, SaleLine, SalePart
 from commission.money import format_amount
+from commission.ticket_corrections import waiting_corrections
 from kpis.models import PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze
 from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings, postings_in
@@ -135,6 +136,7 @@ def close_checklist(month: Month, today: dt.date | None = None) -> list[CloseChe
         return []
     checks = [_earlier_months(month), _unmatched_returns(month), _unattributed_parts(month)]
     checks += [_not_over(month, today or timezone.localdate()), _members_without_owner(month)]
+    checks.append(_waiting_corrections(month))
     return [check for check in checks if check.count]
 
 
@@ -209,6 +211,21 @@ def _members_without_owner(month: Month) -> CloseCheck:
         members.count(),
         _("Members have no owner on the month's last day: no clerk earns an owner's share from them."),
         list(members.values_list("member_no", flat=True)[:_EXAMPLES]),
+    )
+
+
+def _waiting_corrections(month: Month) -> CloseCheck:
+    waiting = waiting_corrections(month).select_related("sale__store")
+    return CloseCheck(
+        "waiting_correction",
+        False,
+        waiting.count(),
+        _("Corrections of tickets wait for a decision: once the month is closed its tickets stay as they are."),
+        [
+            _("store %(store)s, %(date)s, ticket %(ticket)s")
+            % {"store": one.sale.store.store_no, "date": one.sale.business_date, "ticket": one.sale.ticket_no}
+            for one in waiting[:_EXAMPLES]
+        ],
     )
 
 

@@ -4,6 +4,7 @@ from payroll_exports import roster_views, views
 
 urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
+    path("clerks/<month:month>/<path:clerk_no>/lines/<slug:code>/", views.line_tickets, name="line_tickets"),
     path("clerks/<month:month>/<path:clerk_no>/", views.clerk_month, name="clerk_month"),
     path("payslips/", views.payslips, name="payslips"),
     path("payslips/language/", views.payslip_language, name="payslip_language"),

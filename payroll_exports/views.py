@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.management import call_command
+from django.core.paginator import Paginator
 from django.db.models import BigIntegerField, Count, OuterRef, Subquery, Sum
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -27,7 +28,9 @@ from django_tables2 import RequestConfig
 from commission.explain import clerk_rows, entry, with_parties
 from commission.tables import currency, in_currency
 from payroll_exports import clerk_month as months_of_clerks
+from payroll_exports.earnings import COMMISSION_LINES, line_rows
 from payroll_exports.jobs import start_close, start_payslip_files
+from payroll_exports.line_codes import LineCode
 from payroll_exports.models import FileRecord, Job, Payslip
 from payroll_exports.pay_run import CloseRefused, close_checklist, request_close, tie_out
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
@@ -53,6 +56,7 @@ EXPORTS = (
 )
 RECENT_TICKETS = 8
 PAYSLIPS_PER_PAGE = 50
+ROWS_PER_PAGE = 50
 
 View = Callable[..., HttpResponseBase]
 
@@ -106,6 +110,33 @@ def clerk_month(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse
         "months": month_choices(shown, lambda other: reverse("clerk_month", args=[other.pk, clerk_no])),
     }
     return render(request, "payroll_exports/clerk_month.html", context)
+
+
+@require_GET
+def line_tickets(request: HttpRequest, month: int, clerk_no: str, code: str) -> HttpResponse:
+    """The tickets behind one commission line of a clerk's month; they sum to the line."""
+    clerk = get_object_or_404(Clerk.objects.for_user(request.user), clerk_no=clerk_no)
+    shown = get_object_or_404(Month, pk=month)
+    if code not in COMMISSION_LINES:
+        raise Http404
+    rows = line_rows(shown, clerk, code)
+    page = Paginator(with_parties(rows), ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "here": "my_month" if clerk.pk == reader(request).clerk_id else "stores",
+        "clerk": clerk,
+        "month": shown,
+        "name": LineCode(code).label,
+        "page": page,
+        "entries": [entry(row, clerk, row.line_amount) for row in page],
+        "total": rows.aggregate(
+            amount=Sum("line_amount", default=0),
+            credit_amount=Sum("line_credit_amount", default=0),
+            tickets=Count("part__sale", distinct=True),
+        ),
+        "amount_heading": in_currency(_("Commission")),
+        "credit_heading": in_currency(_("Credit")),
+    }
+    return render(request, "payroll_exports/line_tickets.html", context)
 
 
 @require_GET

@@ -1,0 +1,93 @@
+"""What a person fills in to find a ticket, and to ask that its member or server is corrected.
+
+The rules are in `commission.ticket_corrections`, which says what is wrong.
+"""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from commission.models import Sale, SalePart
+from commission.ticket_corrections import may_have_served
+from portfolios.models import Clerk, Store
+
+
+class FindTicketForm(forms.Form):
+    store = forms.ModelChoiceField(Store.objects.all(), label=_("Store"), to_field_name="store_no", empty_label=None)
+    date = forms.DateField(
+        label=_("Date of the sale"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+    ticket_no = forms.CharField(
+        label=_("Ticket number"), max_length=40, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+
+
+def _reason() -> forms.CharField:
+    return forms.CharField(
+        label=_("What happened"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+
+class MemberCorrectionForm(forms.Form):
+    """Another card, or none at all."""
+
+    prefix = "member"
+
+    card = forms.CharField(
+        label=_("Card or phone number of the member"),
+        max_length=40,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    no_card = forms.BooleanField(label=_("The sale had no member"), required=False)
+    reason = _reason()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if bool((cleaned.get("card") or "").strip()) == bool(cleaned.get("no_card")):
+            self.add_error("card", _("Give a card or phone number, or tick that the sale had no member."))
+        return cleaned
+
+
+class _Server(forms.ModelChoiceField):
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.name} {obj.clerk_no}"
+
+
+class _Part(forms.ModelChoiceField):
+    """The parts of a ticket, by the line that each begins with; `named` says who is booked as the server."""
+
+    named = False
+
+    def label_from_instance(self, obj: Any) -> str:
+        server = (obj.server.name if obj.server else str(_("nobody"))) if self.named else ""
+        return str(_("from line %(line)d") % {"line": obj.number}) + (f" · {server}" if server else "")
+
+
+class ServerCorrectionForm(forms.Form):
+    """Another clerk, or nobody, for one part of the ticket."""
+
+    prefix = "server"
+
+    part = _Part(SalePart.objects.none(), label=_("Lines"), empty_label=None)
+    server = _Server(Clerk.objects.none(), label=_("Who served"), required=False, empty_label=_("nobody"))
+    reason = _reason()
+
+    def __init__(self, *args: Any, sale: Sale, named: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        parts = sale.parts.filter(original__isnull=True, settled=False).select_related("server").order_by("number")
+        part, server = self.fields["part"], self.fields["server"]
+        assert isinstance(part, _Part)
+        assert isinstance(server, _Server)
+        part.queryset, part.named = parts, named
+        server.queryset = may_have_served(sale.store, sale.business_date)
+        only = parts[:2]
+        self.has_parts = bool(only)
+        if len(only) == 1:
+            part.initial = only[0]
+            part.widget = forms.HiddenInput()
+
+
+class DecisionForm(forms.Form):
+    note = forms.CharField(label=_("Note"), max_length=500, required=False)
