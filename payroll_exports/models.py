@@ -89,6 +89,33 @@ class EarningLine(models.Model):
         return f"{self.payslip} {self.line_code}"
 
 
+class ProofBlock(models.Model):
+    """The digest of rows that a closed month froze in one table, from one key to another: it says where a change is."""
+
+    month = models.ForeignKey(Month, models.PROTECT, related_name="proof_blocks", verbose_name=_("month"))
+    table = models.CharField(_("table"), max_length=63)
+    number = models.PositiveIntegerField(_("number"))
+    columns = models.TextField(_("columns"))
+    first_key = models.BigIntegerField(_("first key"))
+    last_key = models.BigIntegerField(_("last key"))
+    rows = models.PositiveIntegerField(_("rows"))
+    row_digests = models.BinaryField(_("rows' digests"), help_text=_("The first four bytes of each row's SHA-256."))
+    digest = models.CharField(_("digest"), max_length=64)
+
+    class Meta:
+        ordering = ["month", "id"]
+        verbose_name = _("block of a month's proof")
+        verbose_name_plural = _("blocks of months' proofs")
+        constraints = [
+            models.UniqueConstraint(name="one_proof_block", fields=["month", "table", "number"]),
+            AppendOnly(name="proof_block_stays"),
+            OpenMonthOnly(name="proof_block_to_open_month"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.month_id} {self.table} {self.number}"
+
+
 class PayslipFile(models.Model):
     """The PDF of a locked payslip: bytes and language are fixed when it is first made."""
 

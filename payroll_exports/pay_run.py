@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Sum
+from django.db.models import Exists, F, OuterRef, QuerySet, Sum
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
@@ -28,6 +28,7 @@ from kpis.movement import FIGURES, MovementError, freeze
 from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings, postings_in
 from payroll_exports.models import EarningLine, Payslip
 from payroll_exports.payslip_pdf import PayslipDocument, PayslipLine
+from payroll_exports.proof import seal
 from portfolios.enrolment import hold_enrolments
 from portfolios.models import Clerk, Member, Month, Posting, Store, User
 from portfolios.months import next_number, open_months
@@ -44,6 +45,7 @@ __all__ = [
     "earnings",
     "request_close",
     "tie_out",
+    "unattributed_parts",
     "verification_code",
 ]
 
@@ -121,13 +123,17 @@ def _tie_out(month: Month, payslip_amount: int) -> TieOut:
 
 @dataclass(frozen=True)
 class CloseCheck:
-    """Something to settle before a month closes (`blocks`), or to know of; with a few examples."""
+    """Something to settle before a month closes (`blocks`), or to know of; with a few examples.
+
+    `address` is the page with all of them, where a page shows the checklist.
+    """
 
     code: str
     blocks: bool
     count: int
     message: str
     examples: list[str]
+    address: str = ""
 
 
 def close_checklist(month: Month, today: dt.date | None = None) -> list[CloseCheck]:
@@ -173,10 +179,15 @@ def _unmatched_returns(month: Month) -> CloseCheck:
     )
 
 
-def _unattributed_parts(month: Month) -> CloseCheck:
-    missing = SalePart.objects.filter(
+def unattributed_parts(month: Month) -> QuerySet[SalePart]:
+    """The parts of tickets up to the month's last day that have no attribution."""
+    return SalePart.objects.filter(
         ~Exists(Attribution.objects.filter(part=OuterRef("pk"))), business_date__lte=month.ends_on
     )
+
+
+def _unattributed_parts(month: Month) -> CloseCheck:
+    missing = unattributed_parts(month)
     count = missing.count()
     first = missing.select_related("sale__store").order_by("business_date", "pk")[:_EXAMPLES] if count else []
     return CloseCheck(
@@ -376,9 +387,11 @@ def close_month(
         tell(_("tie-out"))
         figures = _tie_out(month, _locked_commission(month))
         _refuse_unless_tied(month, figures)
+        tell(_("digest"))
         month.closed_at = timezone.now()
         month.closed_by = approved_by
-        month.save(update_fields=["closed_at", "closed_by"])
+        month.digest = seal(month)
+        month.save(update_fields=["closed_at", "closed_by", "digest"])
         following = next_number(month.pk)
         open_months(following, following)
         report = _report(month, started, warnings=checks, figures=figures, dry_run=dry_run)

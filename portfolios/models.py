@@ -194,6 +194,8 @@ class Month(models.Model):
     close_requested_by = models.ForeignKey(
         User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("close asked for by")
     )
+    # SHA-256 over the month before's and all that this one froze, set by the close.
+    digest = models.CharField(_("digest"), max_length=64, blank=True)
 
     class Meta:
         ordering = ["id"]
@@ -203,7 +205,7 @@ class Month(models.Model):
             models.CheckConstraint(name="month_not_empty", condition=Q(starts_on__lte=F("ends_on"))),
             AppendOnly(
                 name="month_stays_closed",
-                mutable=["closed_at", "closed_by", "close_requested_at", "close_requested_by_id"],
+                mutable=["closed_at", "closed_by", "close_requested_at", "close_requested_by_id", "digest"],
                 allow="OLD.closed_at IS NULL",
             ),
         ]

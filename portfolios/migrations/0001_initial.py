@@ -159,6 +159,7 @@ class Migration(migrations.Migration):
                 ('closed_by', models.CharField(blank=True, max_length=150, verbose_name='closed by')),
                 ('close_requested_at', models.DateTimeField(blank=True, null=True, verbose_name='close asked for at')),
                 ('close_requested_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='close asked for by')),
+                ('digest', models.CharField(blank=True, max_length=64, verbose_name='digest')),
             ],
             options={
                 'verbose_name': 'month',
@@ -213,7 +214,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='month',
-            constraint=portfolios.database_rules.AppendOnly(allow='OLD.closed_at IS NULL', mutable=('closed_at', 'closed_by', 'close_requested_at', 'close_requested_by_id'), name='month_stays_closed'),
+            constraint=portfolios.database_rules.AppendOnly(allow='OLD.closed_at IS NULL', mutable=('closed_at', 'closed_by', 'close_requested_at', 'close_requested_by_id', 'digest'), name='month_stays_closed'),
         ),
         migrations.AddConstraint(
             model_name='posting',

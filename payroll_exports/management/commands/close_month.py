@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from commission.money import format_amount
-from payroll_exports.pay_run import CloseCheck, CloseRefused, TieOut, close_checklist, close_month
+from payroll_exports.pay_run import CloseCheck, CloseRefused, TieOut, close_checklist, close_month, tie_out
 from portfolios.models import Month
 from portfolios.months import MonthError, get_month
 
@@ -40,6 +40,7 @@ class Command(BaseCommand):
         checks = close_checklist(month)
         for check in checks:
             self._show(check)
+        self._table(tie_out(month))
         if any(check.blocks for check in checks):
             raise CommandError(_("Month %(month)s cannot be closed yet.") % {"month": month})
         self.stdout.write(_("Nothing stands in the way of closing %(month)s.") % {"month": month})
