@@ -6,6 +6,7 @@ open. Settled, it takes 50.00 off the house's credit at the rate of its own date
 
 import datetime as dt
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -25,6 +26,23 @@ class SettlementError(ValueError):
 def waiting_returns() -> QuerySet[SaleLine]:
     """Return lines without a known original that nobody has settled."""
     return SaleLine.objects.filter(part__isnull=True)
+
+
+def waiting_for(user: User | AnonymousUser) -> QuerySet[SaleLine]:
+    """The waiting return lines that the user may see: those of the managed stores, or all."""
+    waiting = waiting_returns()
+    if not isinstance(user, User) or not user.is_active:
+        return waiting.none()
+    return waiting if user.office else waiting.filter(sale__store__in=user.managed_store_ids())
+
+
+def original_of(line: SaleLine) -> Sale | None:
+    """The ticket that a waiting line names as its original, where it has arrived."""
+    return Sale.objects.filter(
+        store__store_no=line.original_store_no,
+        business_date=line.original_business_date,
+        ticket_no=line.original_ticket_no,
+    ).first()
 
 
 @transaction.atomic

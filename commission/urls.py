@@ -1,10 +1,12 @@
 from django.urls import path
 
-from commission import correction_views, views
+from commission import correction_views, return_views, views
 
 urlpatterns = [
     path("corrections/", correction_views.corrections, name="corrections"),
     path("corrections/<int:pk>/decide/", correction_views.decide_correction, name="decide_correction"),
+    path("returns/", return_views.waiting_returns, name="waiting_returns"),
+    path("returns/<int:pk>/settle/", return_views.settle_waiting_return, name="settle_waiting_return"),
     path("tickets/", views.my_tickets, name="my_tickets"),
     path("tickets/find/", correction_views.find_ticket, name="find_ticket"),
     path("tickets/<int:pk>/", views.ticket, name="ticket"),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from payroll_exports import roster_views, views
+from payroll_exports import checklist_views, roster_views, views
 
 urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
@@ -18,6 +18,8 @@ urlpatterns = [
     path("roster/uploads/<int:pk>/discard/", roster_views.roster_discard, name="roster_discard"),
     path("months/", views.months, name="months"),
     path("months/<month:month>/", views.month, name="month"),
+    path("months/<month:month>/unattributed/", checklist_views.unattributed_tickets, name="unattributed_tickets"),
+    path("months/<month:month>/unassigned/", checklist_views.month_unassigned, name="month_unassigned"),
     path("months/<month:month>/close/ask/", views.ask_to_close, name="ask_to_close"),
     path("months/<month:month>/close/approve/", views.approve_and_close, name="approve_and_close"),
     path("months/<month:month>/payslips/make/", views.make_payslips, name="make_payslips"),

@@ -28,6 +28,7 @@ from django_tables2 import RequestConfig
 from commission.explain import clerk_rows, entry, with_parties
 from commission.tables import currency, in_currency
 from payroll_exports import clerk_month as months_of_clerks
+from payroll_exports.checklist_links import linked
 from payroll_exports.earnings import COMMISSION_LINES, line_rows
 from payroll_exports.jobs import start_close, start_payslip_files
 from payroll_exports.line_codes import LineCode
@@ -233,7 +234,7 @@ def months(request: HttpRequest) -> HttpResponse:
 def month(request: HttpRequest, month: int) -> HttpResponse:
     """A month's tie-out, and what stands in the way of its close, or what it paid."""
     shown = get_object_or_404(Month.objects.select_related("close_requested_by"), pk=month)
-    checks = close_checklist(shown)
+    checks = linked(close_checklist(shown), shown)
     payslips = Payslip.objects.filter(month=shown)
     stores = StorePayTable(store_pay(shown), month=shown)
     RequestConfig(request, paginate=False).configure(stores)

@@ -59,6 +59,12 @@ ROUTES = [
     Route("decide_correction", (CORRECTION,), "post", (LOGIN, 404, 404, 302, 404, 302, 404)),
     Route("decide_correction", (CORRECTION,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("clerk_tickets", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
+    Route("waiting_returns", (), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
+    # Nothing waits on it.
+    Route("settle_waiting_return", (TICKET,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("settle_waiting_return", (TICKET,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("unattributed_tickets", (202602,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("month_unassigned", (202602,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("stores", (), "get", (LOGIN, 404, 404, 302, 302, 302, 302)),
     Route("store", (202601, "S1"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
     Route("store", (202602, "S1"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
