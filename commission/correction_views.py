@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from commission.explain import why_not
 from commission.forms import FindTicketForm, MemberCorrectionForm, ServerCorrectionForm
-from commission.models import Sale, TicketCorrection
+from commission.models import Sale, TicketCorrection, TicketCorrectionQuerySet
 from commission.ticket_corrections import (
     CorrectionRefused,
     approve,
@@ -96,7 +96,7 @@ def correct_ticket(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "commission/correct_ticket.html", context, status=422 if sent is not None else 200)
 
 
-def _seen(request: HttpRequest) -> QuerySet[TicketCorrection]:
+def _seen(request: HttpRequest) -> TicketCorrectionQuerySet:
     return TicketCorrection.objects.for_user(request.user).select_related(
         "sale__store",
         "sale__member",

@@ -154,6 +154,7 @@ def _shared_as(row: Attribution) -> tuple[int | None, dt.date]:
 def sentences(row: Attribution, grounds: Grounds) -> list[str]:
     """Who gets how much of the row's commission, by which fact and which rule: a sentence for each party."""
     told = []
+    share: str | None
     if row.owner:
         share = format_bp(WHOLE_BP if row.kind == Kind.OWN_SERVED else row.share_bp)
         told.append(_amount(row.owner.name, row.owner_commission_amount, row, share) + _bound(row, grounds))

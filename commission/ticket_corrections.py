@@ -6,6 +6,7 @@ or server by which they are booked. Only a ticket of an open month is corrected.
 """
 
 import datetime as dt
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
@@ -279,7 +280,7 @@ def waiting_corrections(month: Month | None = None) -> QuerySet[TicketCorrection
     return waiting if month is None else waiting.filter(sale__business_date__lte=month.ends_on)
 
 
-def correction_counts(month: Month) -> QuerySet[TicketCorrection, dict[str, int]]:
+def correction_counts(month: Month) -> QuerySet[TicketCorrection, Any]:
     """How often each clerk asked for a correction of the month's tickets: clerk, what, asked, approved.
 
     A clerk who often has the card forgotten, or a login mixed up, is worth a look.

@@ -51,7 +51,9 @@ def ticket(request: HttpRequest, pk: int) -> HttpResponse:
     sale = get_object_or_404(Sale.objects.for_user(request.user).select_related("store", "member"), pk=pk)
     rows = list(with_parties(Attribution.objects.filter(part__sale=sale).order_by("pk")))
     grounds = Grounds(rows)
-    corrections = sale.corrections.select_related("new_member", "new_server", "asked_by__clerk", "decided_by__clerk")
+    corrections = sale.corrections.select_related(
+        "part__server", "new_member", "new_server", "asked_by__clerk", "decided_by__clerk"
+    )
     lines = SaleLine.objects.filter(sale=sale).select_related("category", "server").order_by("line_no")
     context = {
         "here": "my_tickets" if reader(request).clerk_id else "months",

@@ -8,7 +8,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
 from django.db.models.expressions import Combinable
@@ -86,7 +86,7 @@ def earnings(month: Month, clerks: Iterable[int] | None = None) -> dict[int, lis
     }
 
 
-def line_rows(month: Month, clerk: Clerk, line_code: str) -> QuerySet[Attribution]:
+def line_rows(month: Month, clerk: Clerk, line_code: str) -> QuerySet[Any]:
     """The ledger's rows behind a clerk's commission line of a month, the latest sale first.
 
     Annotates `line_amount` and `line_credit_amount`, in minor units: what each brings the clerk in this line, as owner

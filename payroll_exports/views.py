@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.management import call_command
 from django.core.paginator import Paginator
-from django.db.models import BigIntegerField, Count, OuterRef, Subquery, Sum
+from django.db.models import BigIntegerField, Count, OuterRef, QuerySet, Subquery, Sum
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -121,7 +121,8 @@ def line_tickets(request: HttpRequest, month: int, clerk_no: str, code: str) -> 
     if code not in COMMISSION_LINES:
         raise Http404
     rows = line_rows(shown, clerk, code)
-    page = Paginator(with_parties(rows), ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    listed: QuerySet[Any] = with_parties(rows)
+    page = Paginator(listed, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "here": "my_month" if clerk.pk == reader(request).clerk_id else "stores",
         "clerk": clerk,

@@ -125,7 +125,7 @@ def test_the_wrong_login_is_asked_for_part_by_part(cast: Cast) -> None:
     asked = {"ask_server": "1", "server-part": str(parts[1].pk), "server-server": str(chain.zhang.pk)}
     assert "Say what happened" in text(ask(manager, sale, **asked))
     page = text(ask(manager, sale, **asked, **{"server-reason": "logged in as 王"}))
-    assert "Served by 店员C3 (from line 2)" in page
+    assert "Served by 店员C3 (from line 2) instead of 店员C2 waits for a decision" in page
     assert "You asked for it: another person decides." in page
     # The manager can't decide on it; 张 and the other store's manager have no such page.
     correction = TicketCorrection.objects.get()

@@ -367,7 +367,10 @@ def test_the_database_holds_the_two_people_and_the_parts(till: Till) -> None:
 
 
 def test_whose_tickets_one_may_ask_about(till: Till) -> None:
-    make_clerk("C4"), post("C4", "S2"), make_clerk("C5"), post("C5", since="2026-03-06")
+    make_clerk("C4")
+    post("C4", "S2")
+    make_clerk("C5")
+    post("C5", since="2026-03-06")
     boss = manager()
     till.load(
         ticket("T1", "03-05", line("200.00", by="C3"), member="M1"),
