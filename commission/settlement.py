@@ -38,6 +38,8 @@ def waiting_for(user: User | AnonymousUser) -> QuerySet[SaleLine]:
 
 def original_of(line: SaleLine) -> Sale | None:
     """The ticket that a waiting line names as its original, where it has arrived."""
+    if line.original_business_date is None:
+        return None
     return Sale.objects.filter(
         store__store_no=line.original_store_no,
         business_date=line.original_business_date,

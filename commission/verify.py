@@ -240,7 +240,7 @@ class _Batch:
 
     def _reversal(self, row: Attribution) -> dict[str, Any]:
         corrected = self._corrected(row)
-        same = self.expected(corrected) if corrected is not None else {"kind": None}
+        same: dict[str, Any] = self.expected(corrected) if corrected is not None else {"kind": None}
         if corrected is None or same["kind"] is None:
             return dict.fromkeys([*FACTS, *AMOUNTS])
         return {
@@ -317,7 +317,7 @@ class _Batch:
         kind, share_bp, served = shared["kind"], shared["share_bp"], shared["server_id"] is not None
         commission = [half_away(e4, _E4) for _credit, e4 in (before, after)]
         amounts = {"commission_amount": commission[1] - commission[0]}
-        for what, had, has in (("credit", before[0], after[0]), ("commission", *commission)):
+        for what, had, has in (("credit", before[0], after[0]), ("commission", commission[0], commission[1])):
             then, now = (parties(total, kind, share_bp, served) for total in (had, has))
             for party, was, now_is in zip(("owner", "server", "house"), then, now, strict=True):
                 amounts[f"{party}_{what}_amount"] = now_is - was

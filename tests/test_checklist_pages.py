@@ -71,6 +71,7 @@ def test_a_manager_sees_and_settles_those_of_the_managed_stores_only(cast: Cast)
     first, second = waiting(cast, ticket_no="W1"), waiting(cast, store=2, ticket_no="W2")
     page = text(cast, "manager", reverse("waiting_returns"))
     assert ("W1" in page, "W2" in page) == (True, False)
+    assert "1 return line waits for its original" in text(cast, "manager", reverse("store", args=[202602, "S1"]))
     client = cast.client("manager")
     other = client.post(reverse("settle_waiting_return", args=[second.sale_id]), {"reason": "old"})
     assert other.status_code == 404

@@ -109,6 +109,7 @@ def test_a_line_is_its_values_and_a_block_its_lines(db: None) -> None:
     assert block.row_digests == one[:4] + two[:4]
 
     month = Month.objects.get(pk=202601)
+    assert month.closed_at is not None
     at = month.closed_at.astimezone(dt.UTC).isoformat()
     head = f"('', 202601, datetime.date(2026, 1, 1), datetime.date(2026, 1, 31), '{at}', 'test', None, None)"
     short = hashlib.sha256(block.row_digests).hexdigest()
@@ -198,6 +199,7 @@ class TestThreeMonths:
         assert (nothing.rows, len(list(differences(table, [nothing])))) == (0, len(keys))
 
     def test_the_months_own_row_and_the_proof_are_proved_too(self) -> None:
+        values: dict[str, Any]
         for values in ({"closed_by": "somebody"}, {"digest": "0" * 64}, {"ends_on": day("01-30")}):
             with behind_the_rules(Month):
                 Month.objects.filter(pk=202601).update(**values)
