@@ -19,6 +19,7 @@ from commission.ticket_corrections import (
     reject,
     waiting_corrections,
 )
+from commission.verify import ClerkTotals, verify_ledger
 from kpis.activity import PURCHASE, member_activity
 from kpis.member_purchases import purchases
 from portfolios.models import Clerk, Member, Month, Posting, Store, User
@@ -243,6 +244,20 @@ def test_a_late_ticket_is_corrected_in_the_month_it_is_posted_to_and_stays_late(
     other_member("T1", "M1")
     assert totals("T1") == {"C1": 420, "C3": 180}
     assert {(row["posted"], row["pay_line"]) for row in booked(ticket="T1")} == {(202603, "LATE")}
+
+
+def test_a_corrected_ledger_is_worked_out_again_the_same(till: Till) -> None:
+    make_member("M2", "C2")
+    till.load(ticket("T1", "03-05", line("200.00", by="C3")))
+    till.load(ticket("R1", "03-08", line("-50.00", by="C2", of=("T1", "03-05", 1))))
+    other_member("T1", "M1")
+    other_server("T1", "C2")
+    other_member("T1", "M2")
+    till.load(ticket("R2", "03-09", line("-30.00", by="C2", of=("T1", "03-05", 1)), member="M1"))
+    other_member("R2", "")
+    assert list(verify_ledger(Month.objects.get(pk=202603), ClerkTotals())) == []
+    # 王 owns and serves: 6.00, less 1.50 and 0.90.
+    assert totals("T1", "R1", "R2") == {"C2": 360}
 
 
 # --- What is refused ---------------------------------------------------------------------------------------------
