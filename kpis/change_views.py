@@ -62,12 +62,11 @@ def changes(request: HttpRequest, store_no: str) -> HttpResponse:
     found = Proposal.objects.for_user(request.user).filter(store=store, batch__isnull=False)
     found = found.select_related("clerk", "batch__recorded_by", "batch__undone_by__recorded_by")
     page = Paginator(found.order_by("-batch"), PROPOSALS_PER_PAGE).get_page(request.GET.get("page"))
-    for change in page.object_list:
-        change.moved = len(change.document["moves"])
     context = {
         "here": "stores",
         "store": store,
         "page": page,
+        "changes": [{"proposal": change, "moved": len(change.document["moves"])} for change in page],
         "stores": [
             Choice(reverse("changes", args=[other.store_no]), other.name, other.store_no, other == store)
             for other in stores
@@ -228,7 +227,7 @@ def _draft(form: ChangeForm, members: list[Member], by: User) -> Proposal:
         form.store,
         on=form.cleaned_data["on"],
         options=options,
-        clerk=form.clerk,
+        clerk=form.hands_over,
         note=form.cleaned_data["note"],
         by=by,
     )
@@ -278,25 +277,23 @@ def proposal(request: HttpRequest, pk: int) -> HttpResponse:
             name: None if bp is None else percent_text(bp / 10_000) for name, bp in document["spread_bp"].items()
         },
         "pay": document["pay"],
-        "moves": _moves(page.object_list),
+        "moves": _moves(list(page)),
         "page": page,
         "limit": settings.MEMBERS_PER_CLERK_LIMIT,
         "limit_passed": [
             row for row in document["clerks"] if row["after"]["members"] > settings.MEMBERS_PER_CLERK_LIMIT
         ],
         "follow_up": follow_up(moves_of(shown), shown.effective_on, today=today) if began else [],
-        "undoable": bool(shown.batch) and can_undo(shown.batch),
+        "undoable": shown.batch is not None and can_undo(shown.batch),
         "form_url": f"{reverse('propose', args=[shown.store.store_no, shown.kind])}?on={shown.effective_on}",
     }
     return render(request, "kpis/proposal.html", context)
 
 
-def _moves(rows: list[list[int]]) -> list[dict[str, Any]]:
+def _moves(rows: list[list[int | None]]) -> list[dict[str, Any]]:
     members = Member.objects.in_bulk([row[0] for row in rows])
-    clerks = Clerk.objects.in_bulk({key for row in rows for key in row[1:] if key is not None})
-    return [
-        {"member": members[member], "from": clerks.get(source), "to": clerks.get(to)} for member, source, to in rows
-    ]
+    clerks: dict[int | None, Clerk] = dict(Clerk.objects.in_bulk({key for row in rows for key in row[1:] if key}))
+    return [{"member": members[row[0]], "from": clerks.get(row[1]), "to": clerks.get(row[2])} for row in rows if row[0]]
 
 
 @require_POST

@@ -44,9 +44,9 @@ def follow_up(moves: Mapping[int, int | None], on: dt.date, *, today: dt.date) -
         members[clerk] += 1
     first = _first_purchases(named, on)
     rows = []
-    for clerk in sorted(Clerk.objects.in_bulk(members).values(), key=lambda clerk: clerk.clerk_no):
-        days = [first[member] for member, owner in named.items() if owner == clerk.pk and member in first]
-        rows.append(FollowUp(clerk, members[clerk.pk], _windows(days, on, today)))
+    for owner in sorted(Clerk.objects.in_bulk(members).values(), key=lambda owner: owner.clerk_no):
+        days = [first[member] for member, clerk in named.items() if clerk == owner.pk and member in first]
+        rows.append(FollowUp(owner, members[owner.pk], _windows(days, on, today)))
     if len(rows) > 1:
         rows.append(FollowUp(None, len(named), _windows(list(first.values()), on, today)))
     return rows

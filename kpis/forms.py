@@ -75,18 +75,16 @@ class ChangeForm(forms.Form):
         return Options(takers=tuple(clerk.clerk_no for clerk in self.cleaned_data["takers"]), **self.asked())
 
     @property
-    def clerk(self) -> Clerk | None:
+    def hands_over(self) -> Clerk | None:
         """Who hands over, where the kind asks for it."""
         found: Clerk | None = self.cleaned_data.get("clerk")
         return found
 
 
 class SplitForm(ChangeForm):
-    again = forms.TypedChoiceField(
+    again = forms.ChoiceField(
         label=_("Which members"),
         choices=[("1", _("all members of the store, but for locked ones")), ("", _("only those without an owner"))],
-        coerce=bool,
-        empty_value=False,
         required=False,
         initial="1",
         widget=forms.RadioSelect,
@@ -98,7 +96,7 @@ class SplitForm(ChangeForm):
     )
 
     def asked(self) -> dict[str, Any]:
-        return {"again": self.cleaned_data["again"], "keep_within_bp": self.cleaned_data["keep_within"]}
+        return {"again": bool(self.cleaned_data["again"]), "keep_within_bp": self.cleaned_data["keep_within"]}
 
 
 class UnassignedForm(ChangeForm):
@@ -125,7 +123,7 @@ class RebalanceForm(ChangeForm):
 class ReassignmentForm(ChangeForm):
     to_list = forms.BooleanField(label=_("Nobody: send them to the unassigned list"), required=False)
 
-    field_order = ("on", "takers", "to_list", "note")
+    field_order: tuple[str, ...] = ("on", "takers", "to_list", "note")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

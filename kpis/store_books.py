@@ -67,12 +67,12 @@ class BookMember:
         counts = [
             (-purchases, clerks[server].clerk_no)
             for server, (purchases, _commission, _shared) in self.served.items()
-            if server in clerks and purchases
+            if server is not None and server in clerks and purchases
         ]
         return min(counts)[1] if counts else ""
 
     def to_split(self, clerks: Mapping[int, BookClerk], *, locked: bool) -> SplitMember:
-        owner = clerks[self.owner].clerk_no if self.owner in clerks else ""
+        owner = clerks[self.owner].clerk_no if self.owner is not None and self.owner in clerks else ""
         return SplitMember(
             self.member_no, self.spend_amount, self.tier, owner, locked=locked, served_by=self.served_most_by(clerks)
         )
@@ -230,7 +230,7 @@ def _value(
             )
             .order_by()
         )
-        for member, server, *worth in rows.values_list("member", "server", "purchases", "commission", "shared"):
-            served[member][server] = (worth[0], worth[1], worth[2])
+        for pk, server, *worth in rows.values_list("member", "server", "purchases", "commission", "shared"):
+            served[pk][server] = (worth[0], worth[1], worth[2])
     for pk, member in members.items():
         member.served = served.get(pk, {})

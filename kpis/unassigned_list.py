@@ -60,8 +60,8 @@ def waiting(store: Store, on: dt.date) -> list[Waiting]:
             "server_commission_amount",
             "house_commission_amount",
         )
-        for member, day, commissionable, excluded, server, house in sold:
-            row = rows.get(member)
+        for pk, day, commissionable, excluded, server, house in sold:
+            row = rows.get(pk)
             if row and day >= row.since:
                 row.net_amount += commissionable + excluded
                 row.server_commission_amount += server

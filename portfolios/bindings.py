@@ -240,7 +240,7 @@ def plan_undo(batch: BindingBatch) -> BindingPlan:
 
 
 def undo(batch: BindingBatch, back: BindingBatch) -> BindingChanges:
-    """Takes a batch back as `plan_undo` says; `back` is the batch that does so, with `undoes` set, and is saved here."""
+    """Takes a batch back as `plan_undo` says; `back` is the batch that does so, with `undoes` set; it is saved here."""
     plan = plan_undo(batch)
     back.save()
     return plan.carry_out(back)

@@ -48,8 +48,8 @@ def test_a_sale_from_the_merge_on_is_the_survivor_s(till: Till) -> None:
     assert credited("T3") == [("V1", "C2", 420, 180)]
     assert credited("T4") == [("V1", "C2", 600, 0)]
     # The ticket says what was printed.
-    assert Sale.objects.get(ticket_no="T2").member.member_no == "V2"
-    assert SalePart.objects.get(sale__ticket_no="T2").member.member_no == "V1"
+    assert Sale.objects.filter(ticket_no="T2").values_list("member__member_no").get() == ("V2",)
+    assert SalePart.objects.filter(sale__ticket_no="T2").values_list("member__member_no").get() == ("V1",)
 
 
 def test_the_same_file_again_is_a_repeat_and_another_card_a_conflict(till: Till) -> None:
@@ -71,8 +71,6 @@ def test_a_return_with_the_merged_card_takes_from_the_survivor_s_spend(till: Til
 
 def test_an_exchange_with_the_merged_card(till: Till) -> None:
     till.load(
-        ticket(
-            "X1", "02-12", line("-200.00", by="C3", of=("T0", "02-01", 1)), line("300.00", by="C3"), member="V2"
-        )
+        ticket("X1", "02-12", line("-200.00", by="C3", of=("T0", "02-01", 1)), line("300.00", by="C3"), member="V2")
     )
     assert sorted(credited("X1")) == [("V1", "C1", -420, -180), ("V1", "C2", 630, 270)]
