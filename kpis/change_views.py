@@ -15,6 +15,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
 
 from kpis.change_charts import before_after, moves_curve, percent_text
 from kpis.follow_up import follow_up
@@ -298,7 +299,16 @@ def _moves(rows: list[list[int | None]]) -> list[dict[str, Any]]:
 
 @require_POST
 def apply(request: HttpRequest, pk: int) -> HttpResponse:
-    """Makes the moves of a proposal. A second click finds them made; a store that changed is previewed anew."""
+    """Makes the moves of a proposal. A second click finds them made; a store that changed is previewed anew.
+
+    The page asks through htmx, so that it can show the progress meanwhile, and is sent on when it is done.
+    """
+    url = _applied(request, pk)
+    return HttpResponseClientRedirect(url) if request.headers.get("HX-Request") else redirect(url)
+
+
+def _applied(request: HttpRequest, pk: int) -> str:
+    """Applies the proposal, says how it went, and returns the address to go on to."""
     shown = _proposal(request, pk)
     user = reader(request)
     try:
@@ -306,10 +316,10 @@ def apply(request: HttpRequest, pk: int) -> HttpResponse:
     except StoreChanged as changed:
         messages.error(request, str(changed))
         try:
-            return redirect("proposal", redraft(shown, by=user).pk)
+            return reverse("proposal", args=[redraft(shown, by=user).pk])
         except REFUSALS as refused:
             messages.error(request, str(refused))
-            return redirect("changes", shown.store.store_no)
+            return reverse("changes", args=[shown.store.store_no])
     except REFUSALS as refused:
         messages.error(request, str(refused))
     else:
@@ -319,7 +329,7 @@ def apply(request: HttpRequest, pk: int) -> HttpResponse:
             ngettext("%(count)d member has a new owner.", "%(count)d members have a new owner.", count)
             % {"count": count},
         )
-    return redirect("proposal", pk)
+    return reverse("proposal", args=[pk])
 
 
 @require_GET

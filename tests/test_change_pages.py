@@ -84,6 +84,17 @@ def test_a_reassignment_from_choice_to_undo(cast: Cast, manager: Client) -> None
     assert "Taken back 2026-02-09 10:00 by manager." in text(undone)
 
 
+def test_the_page_applies_through_htmx_and_is_sent_on(cast: Cast, manager: Client) -> None:
+    """A plain form would be cancelled by the progress that listens to it."""
+    proposal = reassign(manager, cast)
+    page = manager.get(reverse("proposal", args=[proposal.pk])).content.decode()
+    address = reverse("apply_proposal", args=[proposal.pk])
+    assert f'hx-post="{address}"' in page
+    answer = manager.post(address, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer["HX-Redirect"]) == (200, reverse("proposal", args=[proposal.pk]))
+    assert owner(cast.member, "02-10") == "C3"
+
+
 def test_a_double_click_applies_once(cast: Cast, manager: Client) -> None:
     proposal = reassign(manager, cast)
     address = reverse("apply_proposal", args=[proposal.pk])
