@@ -4,10 +4,8 @@ A clerk posted for 20 of 31 days on a base of 5,000.00 a month gets 3,225.81. Va
 clerk with 200.00 of commission and 500.00 of clawbacks is paid the base alone, and 300.00 is carried into next month.
 """
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
@@ -18,8 +16,9 @@ from commission.models import Attribution
 from commission.money import round_half_away
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import EarningLine, Payslip, Salary
-from portfolios.models import Clerk, Month, Posting
+from portfolios.models import Clerk, Month
 from portfolios.months import next_number
+from portfolios.postings import Posted, postings_in
 
 Kind = Attribution.Kind
 PayLine = Attribution.PayLine
@@ -47,18 +46,6 @@ class Earning(NamedTuple):
     line_code: str
     quantity: int
     amount: int
-
-
-@dataclass
-class Posted:
-    """Where a clerk was posted in a month, within the employment.
-
-    `home` is the last day of the month with a home store, and that store; `last` the same for a posting of any role.
-    """
-
-    days: set[dt.date] = field(default_factory=set)
-    home: tuple[dt.date, int] | None = None
-    last: tuple[dt.date, int] | None = None
 
 
 Lines = dict[int, dict[str, Earning]]
@@ -109,27 +96,6 @@ def line_rows(month: Month, clerk: Clerk, line_code: str) -> QuerySet[Any]:
     return rows.annotate(line_amount=sums("commission"), line_credit_amount=sums("credit")).order_by(
         "-business_date", "-pk"
     )
-
-
-def postings_in(month: Month, clerks: list[int] | None = None) -> dict[int, Posted]:
-    """The clerks who were posted on a day of the month between their first and their last day at work."""
-    postings = Posting.objects.filter(
-        _among("clerk", clerks), valid_from__lte=month.ends_on, valid_to__gt=month.starts_on
-    ).order_by("clerk", "store")
-    found: dict[int, Posted] = defaultdict(Posted)
-    for posting in postings.select_related("clerk"):
-        clerk = posting.clerk
-        first = max(posting.valid_from, clerk.hired_on, month.starts_on)
-        last = min(posting.valid_to - dt.timedelta(days=1), clerk.left_on or month.ends_on, month.ends_on)
-        if first > last:
-            continue
-        posted = found[clerk.pk]
-        posted.days.update(first + dt.timedelta(days=n) for n in range((last - first).days + 1))
-        place = (last, posting.store_id)
-        posted.last = max(posted.last or place, place)
-        if posting.role == Posting.Role.CLERK:
-            posted.home = max(posted.home or place, place)
-    return found
 
 
 def _among(column: str, clerks: list[int] | None) -> Q:

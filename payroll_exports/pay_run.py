@@ -25,13 +25,14 @@ from commission.money import format_amount
 from commission.ticket_corrections import waiting_corrections
 from kpis.models import PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze
-from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings, postings_in
+from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings
 from payroll_exports.models import EarningLine, Payslip
 from payroll_exports.payslip_pdf import PayslipDocument, PayslipLine
 from payroll_exports.proof import seal
 from portfolios.enrolment import hold_enrolments
 from portfolios.models import Clerk, Member, Month, Posting, Store, User
 from portfolios.months import next_number, open_months
+from portfolios.postings import postings_in
 
 __all__ = [
     "CloseCheck",
