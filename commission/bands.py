@@ -5,12 +5,13 @@ credit of 7,000,000 earns 3,000,000 x 2% + 1,000,000 x 3% = 90,000.
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from commission.models import Band, Plan
 from commission.money import WHOLE_BP, round_half_away
 from portfolios.models import Month
+from portfolios.postings import Posted
 
 
 def accelerator(credit_amount: int, bands: Iterable[Band]) -> int:
@@ -28,8 +29,24 @@ def accelerator(credit_amount: int, bands: Iterable[Band]) -> int:
 
 def plans_in(month: Month) -> list[Plan]:
     """The plans that are in force on any day of the month, with their bands."""
-    plans = Plan.objects.filter(valid_from__lte=month.ends_on, valid_to__gt=month.starts_on)
+    plans = Plan.objects.issued().filter(valid_from__lte=month.ends_on, valid_to__gt=month.starts_on)
     return list(plans.prefetch_related("bands"))
+
+
+def accelerators(month: Month, credits: Mapping[int, int], posted: Mapping[int, Posted]) -> dict[int, int]:
+    """What each clerk's credit of the month earns on top, by the plan of the home store on the last day posted to one.
+
+    Minor units by clerk, both ways. `posted` says where each was posted in the month (portfolios.postings); a clerk
+    without a home store, or whose store has no plan then, is left out.
+    """
+    plans = plans_in(month)
+    earned = {}
+    for clerk, credit_amount in credits.items():
+        home = posted[clerk].home if clerk in posted else None
+        plan = plan_of_store(plans, home[1], home[0]) if home else None
+        if plan:
+            earned[clerk] = accelerator(credit_amount, plan.bands.all())
+    return earned
 
 
 def plan_of_store(plans: Iterable[Plan], store_id: int, on: dt.date) -> Plan | None:

@@ -1,4 +1,4 @@
-"""From a ticket to a credited amount: categories, tickets with their lines and parts, plans, attributions.
+"""From a ticket to a credited amount: tickets with their lines and parts, attributions. Plans are in plan_models.
 
 A ticket is attributed by parts: the lines with the same server and the same original (or none). Each part has one
 attribution when it is first booked, and further ones only as corrections; a row is never edited. The foreign keys
@@ -12,125 +12,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models import F, Q
-from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
-from portfolios.models import OPEN_END, Binding, Clerk, Member, Month, Store, User
+from commission.plan_models import Band as Band
+from commission.plan_models import Category as Category
+from commission.plan_models import Plan as Plan
+from commission.plan_models import PlanChange as PlanChange
+from commission.plan_models import PlanProduct as PlanProduct
+from commission.plan_models import PlanRate as PlanRate
+from portfolios.database_rules import AppendOnly, OpenMonthOnly
+from portfolios.models import Binding, Clerk, Member, Month, Store, User
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
-
-
-class Category(models.Model):
-    category = models.CharField(_("category"), max_length=50, unique=True)
-    name_en = models.CharField(_("English name"), max_length=100)
-    name_zh = models.CharField(_("Chinese name"), max_length=100)
-    excluded = models.BooleanField(
-        _("excluded"), default=False, help_text=_("Earns no commission unless a plan gives it a rate.")
-    )
-
-    class Meta:
-        ordering = ["category"]
-        verbose_name = _("category")
-        verbose_name_plural = _("categories")
-
-    def __str__(self) -> str:
-        return self.name_zh if (get_language() or "").startswith("zh") else self.name_en
-
-
-class Plan(models.Model):
-    """A dated set of rates, shares and bands, for the chain (no store) or for one store, whose plan wins."""
-
-    plan_no = models.CharField(_("plan number"), max_length=30, unique=True)
-    store = models.ForeignKey(Store, models.PROTECT, null=True, blank=True, verbose_name=_("store"))
-    valid_from = models.DateField(_("from"))
-    valid_to = models.DateField(_("until"), default=OPEN_END)
-    owner_share_bp = models.PositiveIntegerField(_("owner share"), default=7000)
-    house_share_bp = models.PositiveIntegerField(_("house share"), default=0)
-    walk_in_share_bp = models.PositiveIntegerField(_("walk-in share"), default=10000)
-
-    class Meta:
-        ordering = ["plan_no"]
-        verbose_name = _("plan")
-        verbose_name_plural = _("plans")
-        constraints = [
-            models.CheckConstraint(name="plan_not_empty", condition=Q(valid_from__lt=F("valid_to"))),
-            models.CheckConstraint(
-                name="plan_shares_at_most_whole",
-                condition=Q(owner_share_bp__lte=10000, house_share_bp__lte=10000, walk_in_share_bp__lte=10000),
-            ),
-            NoOverlap(name="one_plan_at_a_time", key=["store"]),
-        ]
-
-    def __str__(self) -> str:
-        return self.plan_no
-
-
-class PlanRate(models.Model):
-    """A plan's rate for a category, or that the plan excludes it."""
-
-    plan = models.ForeignKey(Plan, models.CASCADE, related_name="rates", verbose_name=_("plan"))
-    category = models.ForeignKey(Category, models.PROTECT, related_name="+", verbose_name=_("category"))
-    rate_bp = models.PositiveIntegerField(_("rate"), null=True, blank=True)
-    excluded = models.BooleanField(_("excluded"), default=False)
-
-    class Meta:
-        ordering = ["plan", "category"]
-        verbose_name = _("plan rate")
-        verbose_name_plural = _("plan rates")
-        constraints = [
-            models.UniqueConstraint(name="one_rate_per_category", fields=["plan", "category"]),
-            models.CheckConstraint(
-                name="rate_or_excluded",
-                condition=Q(excluded=True, rate_bp__isnull=True) | Q(excluded=False, rate_bp__isnull=False),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.plan} {self.category}"
-
-
-class PlanProduct(models.Model):
-    """A plan's rate for one product: a percentage, or an amount per unit sold."""
-
-    plan = models.ForeignKey(Plan, models.CASCADE, related_name="products", verbose_name=_("plan"))
-    product_no = models.CharField(_("product number"), max_length=50)
-    rate_bp = models.PositiveIntegerField(_("rate"), null=True, blank=True)
-    unit_amount = models.PositiveBigIntegerField(_("amount per unit"), null=True, blank=True)
-
-    class Meta:
-        ordering = ["plan", "product_no"]
-        verbose_name = _("product rate")
-        verbose_name_plural = _("product rates")
-        constraints = [
-            models.UniqueConstraint(name="one_rate_per_product", fields=["plan", "product_no"]),
-            models.CheckConstraint(
-                name="rate_or_amount_per_unit",
-                condition=Q(rate_bp__isnull=True, unit_amount__isnull=False)
-                | Q(rate_bp__isnull=False, unit_amount__isnull=True),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.plan} {self.product_no}"
-
-
-class Band(models.Model):
-    """A step of a plan's monthly accelerator: from `lower_amount` of credit on, up to the next step's."""
-
-    plan = models.ForeignKey(Plan, models.CASCADE, related_name="bands", verbose_name=_("plan"))
-    lower_amount = models.PositiveBigIntegerField(_("from credit"))
-    rate_bp = models.PositiveIntegerField(_("rate"))
-
-    class Meta:
-        ordering = ["plan", "lower_amount"]
-        verbose_name = _("band")
-        verbose_name_plural = _("bands")
-        constraints = [models.UniqueConstraint(name="one_band_per_bound", fields=["plan", "lower_amount"])]
-
-    def __str__(self) -> str:
-        return f"{self.plan} {self.lower_amount}"
 
 
 class Booking(models.Model):
@@ -216,12 +110,22 @@ class MemberBindings(models.ForeignObject):
         super().contribute_to_class(cls, name, private_only=True)
 
 
+def _same(*columns: str) -> str:
+    """SQL on OLD and NEW: none of the columns changes."""
+    return " AND ".join(f"COALESCE(NEW.{column}, 0) = COALESCE(OLD.{column}, 0)" for column in columns)
+
+
+_PLANNED = ["plan_id", "commissionable_amount", "excluded_amount", "commission_e4"]
+_BY_A_LATER_PLAN_CHANGE = "NEW.plan_change_id > COALESCE(OLD.plan_change_id, 0)"
+
+
 class SalePart(models.Model):
     """The lines of one ticket with the same server and the same original (or none): the unit that is attributed.
 
     Member and server are those that it is attributed by: as printed, unless a correction says otherwise.
-    Its totals and its plan are kept from the import on. `commission_e4` is the commission before rounding, in
-    ten-thousandths of the minor unit: the sum over the lines of net amount x rate in basis points.
+    Its totals and its plan are kept from the import on, unless a change of plans says otherwise. `commission_e4` is
+    the commission before rounding, in ten-thousandths of the minor unit: the sum over the lines of net amount x rate
+    in basis points.
     """
 
     sale = models.ForeignKey(Sale, models.PROTECT, db_constraint=False, db_index=False, related_name="parts")
@@ -252,6 +156,16 @@ class SalePart(models.Model):
         related_name="corrected_parts",
         verbose_name=_("correction"),
     )
+    # The latest that gave the part its plan; its lines have the rates of that plan.
+    plan_change = models.ForeignKey(
+        PlanChange,
+        models.PROTECT,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="parts",
+        verbose_name=_("change of plans"),
+    )
     bindings = MemberBindings()
 
     class Meta:
@@ -263,11 +177,15 @@ class SalePart(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(name="one_part_per_number", fields=["sale", "number"]),
-            # Another member or server comes only with the approved correction that names it, each with a newer one.
+            # Another member or server comes only with the approved correction that names it, each with a newer one;
+            # another plan with the change of plans that put it in force, and never in a closed month.
             AppendOnly(
                 name="sale_part_stays",
-                mutable=["member_id", "server_id", "correction_id"],
-                allow="NEW.correction_id > COALESCE(OLD.correction_id, 0)",
+                mutable=["member_id", "server_id", "correction_id", *_PLANNED, "plan_change_id"],
+                allow=f"NEW.correction_id > COALESCE(OLD.correction_id, 0) AND {_same(*_PLANNED, 'plan_change_id')} "
+                f"OR {_BY_A_LATER_PLAN_CHANGE} AND {_same('member_id', 'server_id', 'correction_id')} "
+                "AND NOT EXISTS (SELECT 1 FROM portfolios_month AS m "
+                "WHERE m.id = NEW.month_number AND m.closed_at IS NOT NULL)",
             ),
         ]
 
@@ -385,6 +303,16 @@ class SaleLine(models.Model):
     original_line = models.ForeignKey(
         "self", models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="return_lines"
     )
+    # The latest that gave the line its rate.
+    plan_change = models.ForeignKey(
+        PlanChange,
+        models.PROTECT,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+        verbose_name=_("change of plans"),
+    )
 
     class Meta:
         verbose_name = _("ticket line")
@@ -404,8 +332,10 @@ class SaleLine(models.Model):
                     "rate_bp",
                     "unit_amount",
                     "commission_e4",
+                    "plan_change_id",
                 ],
-                allow="OLD.part_id IS NULL",
+                # Once it has its part, a line gets other rates with a change of plans only.
+                allow=f"OLD.part_id IS NULL OR {_BY_A_LATER_PLAN_CHANGE} AND {_same('part_id', 'original_line_id')}",
             ),
         ]
 

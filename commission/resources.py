@@ -1,17 +1,16 @@
 """The roster's files about rates: categories, plans, their rates by category and product, and their bands."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Max
+from django.db.models import Max, Model, QuerySet
 from django.utils.translation import gettext as _
 
-from commission.models import Attribution, Band, Category, Plan, PlanProduct, PlanRate, SalePart
+from commission.models import Band, Category, Plan, PlanProduct, PlanRate
 from commission.money import AmountError, format_amount, parse_amount
+from commission.plans import booked_otherwise, last_use
 from portfolios.models import Store
-from portfolios.months import month_days, month_number
 from portfolios.roster_files import (
     Cell,
     ChoiceCell,
@@ -26,6 +25,7 @@ from portfolios.roster_files import (
     RowProblem,
     TextCell,
     UntilCell,
+    closed_month,
 )
 
 _EXCLUDED = "excluded"
@@ -74,13 +74,12 @@ class CategoryResource(RosterResource):
         fields = ("category", "name_en", "name_zh", "excluded")
 
 
-def last_use(plan: Plan) -> dt.date | None:
-    """The last business date of which an attribution or a ticket stands on the plan."""
-    used = [
-        model.objects.filter(plan=plan).aggregate(last=Max("business_date"))["last"]
-        for model in (SalePart, Attribution)
-    ]
-    return max((day for day in used if day), default=None)
+def _not_issued(plan: Plan) -> RowProblem:
+    if plan.is_draft:
+        return RowProblem(
+            _("The plan is a draft on the page of plans."), _("Issue it there, or give this one another number.")
+        )
+    return RowProblem(_("Another plan has taken the place of this one."), _("Give the new plan a number of its own."))
 
 
 def _in_use(last: dt.date) -> RowProblem:
@@ -106,18 +105,43 @@ class PlanResource(DatedResource):
         model = Plan
         fields = ("plan_no", "store_no", "valid_from", "valid_to", "owner_share", "house_share", "walk_in_share")
 
-    def scope(self, instance: Plan) -> tuple[int | None]:
-        return (instance.store_id,)
+    def export(self, queryset: QuerySet[Plan] | None = None, **kwargs: Any) -> Any:
+        return super().export(Plan.objects.issued() if queryset is None else queryset, **kwargs)
+
+    def scope(self, instance: Plan) -> tuple[int | None] | None:
+        return (instance.store_id,) if instance.is_issued else None
 
     def check_closed_months(self, row: Row) -> None:
-        """What has used a plan says more than a closed month does."""
-        if row.is_new or (last := last_use(row.instance)) is None:
-            return
-        if set(row.before) - {"valid_to"}:
+        plan = row.instance
+        if not plan.is_issued:
+            self.refuse(row, "plan_no", _not_issued(plan))
+        elif not row.is_new and (last := last_use(plan)) and (problem := self._edits(row, last)):
+            self.refuse(row, *problem)
+        else:
+            refused = len(self.result.invalid_rows)
+            super().check_closed_months(row)
+            if len(self.result.invalid_rows) == refused:
+                self._check_booked(row)
+
+    def _edits(self, row: Row, last: dt.date) -> tuple[str, RowProblem] | None:
+        """What of a plan in use the row changes: anything but an end after its last use."""
+        if edited := set(row.before) - {"valid_to"}:
             columns = {column.stored_as: name for name, column in self.columns}
-            self.refuse(row, columns[min(set(row.before) - {"valid_to"})], _in_use(last))
-        elif row.instance.valid_to <= last:
-            self.refuse(row, "valid_to", _in_use(last))
+            return columns[min(edited)], _in_use(last)
+        return ("valid_to", _in_use(last)) if row.instance.valid_to <= last else None
+
+    def _check_booked(self, row: Row) -> None:
+        """A plan takes no ticket over from another one here: that changes pay, and is shown first on a page."""
+        last = booked_otherwise(row.instance).aggregate(last=Max("business_date"))["last"]
+        if last is not None:
+            self.refuse(
+                row,
+                "valid_from",
+                RowProblem(
+                    _("Tickets up to %(day)s, which this plan would pay, are booked by another plan.") % {"day": last},
+                    _("Begin it after that day, or issue it on the page of plans, which corrects what is booked."),
+                ),
+            )
 
     def write_changed(self, instances: list[Plan]) -> None:
         # One by one, those that end earlier first: what follows may begin where they used to be.
@@ -127,7 +151,12 @@ class PlanResource(DatedResource):
 
 
 class _PlanPartResource(RosterResource):
-    """Rows that belong to a plan, which no ticket may have used."""
+    """Rows that belong to a plan, which no ticket may have used, nor any day of a closed month."""
+
+    def export(self, queryset: QuerySet[Any] | None = None, **kwargs: Any) -> Any:
+        model: type[Model] = self._meta.model
+        issued = model._default_manager.filter(plan__state=Plan.State.ISSUED)
+        return super().export(issued if queryset is None else queryset, **kwargs)
 
     def load(self) -> None:
         self.uses: dict[int, dt.date | None] = {}
@@ -136,11 +165,15 @@ class _PlanPartResource(RosterResource):
     def check_rows(self) -> None:
         super().check_rows()
         for row in self.rows:
-            plan = row.instance.plan_id
-            if plan not in self.uses:
-                self.uses[plan] = last_use(self.plans[plan])
-            if last := self.uses[plan]:
+            plan = self.plans[row.instance.plan_id]
+            if plan.pk not in self.uses:
+                self.uses[plan.pk] = last_use(plan)
+            if not plan.is_issued:
+                self.refuse(row, "plan_no", _not_issued(plan))
+            elif last := self.uses[plan.pk]:
                 self.refuse(row, "plan_no", _in_use(last))
+            elif self.first_open_day is not None and plan.valid_from < self.first_open_day:
+                self.refuse(row, "plan_no", closed_month(self.first_open_day))
 
 
 class PlanRateResource(_PlanPartResource):
@@ -195,26 +228,3 @@ class BandResource(_PlanPartResource):
     class Meta:
         model = Band
         fields = ("plan_no", "lower_amount", "rate")
-
-
-def lacking_rates(plans: Iterable[Plan]) -> Mapping[str, list[str]]:
-    """By plan number, the categories that a plan neither rates nor excludes, and that aren't excluded by default."""
-    wanted = set(Category.objects.filter(excluded=False).values_list("category", flat=True))
-    rated: dict[int, set[str]] = {plan.pk: set() for plan in plans}
-    for plan, category in PlanRate.objects.filter(plan__in=rated).values_list("plan", "category__category"):
-        rated[plan].add(category)
-    return {plan.plan_no: sorted(wanted - rated[plan.pk]) for plan in plans if wanted - rated[plan.pk]}
-
-
-def misdated_band_plans(plans: Iterable[Plan]) -> list[Plan]:
-    """Plans with bands that don't start on a month's first day: half a month has no accelerator."""
-    banded = set(Band.objects.filter(plan__in=plans).values_list("plan", flat=True))
-    return [
-        plan for plan in plans if plan.pk in banded and plan.valid_from != month_days(month_number(plan.valid_from))[0]
-    ]
-
-
-def running_plans(on: dt.date | None) -> list[Plan]:
-    """The plans that a ticket from `on` (any day, if None) may still use."""
-    plans = Plan.objects.order_by("plan_no")
-    return list(plans.filter(valid_to__gt=on) if on else plans)

@@ -104,12 +104,20 @@ class PlanBook:
         self._plans: dict[int | None, list[Plan]] = {}
         self._rates: dict[int, dict[int, Rate]] = {}
         self._products: dict[int, dict[str, Rate]] = {}
-        for plan in Plan.objects.prefetch_related("rates", "products"):
+        for plan in Plan.objects.issued().prefetch_related("rates", "products"):
             self._plans.setdefault(plan.store_id, []).append(plan)
             self._rates[plan.id] = {r.category_id: Rate(r.excluded, r.rate_bp) for r in plan.rates.all()}
             self._products[plan.id] = {
                 p.product_no: Rate(rate_bp=p.rate_bp, unit_amount=p.unit_amount) for p in plan.products.all()
             }
+
+    def same_as(self, other: "PlanBook") -> bool:
+        """Whether both choose and pay alike."""
+
+        def dates(book: PlanBook) -> set[tuple[Any, ...]]:
+            return {(p.pk, p.store_id, p.valid_from, p.valid_to) for plans in book._plans.values() for p in plans}
+
+        return dates(self) == dates(other) and self._rates == other._rates and self._products == other._products
 
     def plan_no(self, plan_id: int) -> str:
         return next(plan.plan_no for plans in self._plans.values() for plan in plans if plan.id == plan_id)
@@ -170,7 +178,7 @@ class LineReader:
         # An online order names none.
         self._servers: dict[str, int | str] = {"": "", **dict(Clerk.objects.values_list("clerk_no", "pk"))}
         self._categories = {category.category: category for category in Category.objects.all()}
-        self._plan_book = PlanBook()
+        self.plan_book = self._plan_book = PlanBook()
         self._dates: dict[str, tuple[dt.date, int]] = {}
         self._plan_of: dict[tuple[int, str], Plan | None] = {}
         self._quantities: dict[str, int] = {}

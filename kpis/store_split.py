@@ -65,7 +65,7 @@ def default_day(store: Store) -> dt.date:
                 % {"store": store.store_no}
             )
         return timezone.localdate()
-    planned = Plan.objects.filter(Q(store=store) | Q(store=None)).aggregate(first=Min("valid_from"))["first"]
+    planned = Plan.objects.issued().filter(Q(store=store) | Q(store=None)).aggregate(first=Min("valid_from"))["first"]
     return max(staffed, planned or staffed)
 
 

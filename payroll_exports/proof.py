@@ -218,7 +218,11 @@ def _other_lines(month: Month, totals: ClerkTotals) -> Iterator[tuple[int, str, 
     length = (month.ends_on - month.starts_on).days + 1
     for clerk_id, (worked, base) in earned.items():
         yield clerk_id, "BASE", worked, half_away(base, length)
-    plans = list(Plan.objects.filter(valid_from__lte=month.ends_on, valid_to__gt=month.starts_on))
+    plans = [
+        plan
+        for plan in Plan.objects.filter(valid_from__lte=month.ends_on, valid_to__gt=month.starts_on)
+        if plan.state == "issued"
+    ]
     steps: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for band in Band.objects.order_by("lower_amount"):
         steps[band.plan_id].append((band.lower_amount, band.rate_bp))

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from commission.models import Category, Plan
+from commission.plans import lacking_rates, misdated_band_plans, running_plans
 from commission.rebinding import correct_since, hold_ledger
 from commission.resources import (
     BandResource,
@@ -26,9 +27,6 @@ from commission.resources import (
     PlanProductResource,
     PlanRateResource,
     PlanResource,
-    lacking_rates,
-    misdated_band_plans,
-    running_plans,
 )
 from payroll_exports.resources import SalaryResource
 from portfolios.import_problems import ImportProblems
