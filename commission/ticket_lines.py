@@ -61,6 +61,8 @@ _NO_RUN = "\t" * (len(RUN_COLUMNS) - 1)
 _NO_ORIGINAL = ["", "", "", ""]
 # So many texts of a kind are kept beside what they mean.
 _KEPT = 50_000
+# The most that a line may earn, in ten-thousandths of the minor unit.
+_MOST_E4 = MAX_AMOUNT * WHOLE_BP
 
 
 class Run(NamedTuple):
@@ -181,6 +183,8 @@ class LineReader:
         self.plan_book = self._plan_book = PlanBook()
         self._dates: dict[str, tuple[dt.date, int]] = {}
         self._plan_of: dict[tuple[int, str], Plan | None] = {}
+        # By store and date: the plan, and the text of the store and the date.
+        self._places: dict[tuple[str, str], tuple[int, str]] = {}
         self._quantities: dict[str, int] = {}
         self._amounts: dict[str, int] = {}
         # By plan, category and product: the category's id, the rate, and the rate as it is staged.
@@ -205,7 +209,7 @@ class LineReader:
             if line_no and known and quantity_milli >= 0 and net_amount >= 0:
                 category_id, rate, staged_rate = known
                 commission_e4 = rate.commission_e4(net_amount, quantity_milli)
-                if commission_e4 <= MAX_AMOUNT * WHOLE_BP:
+                if commission_e4 <= _MOST_E4:
                     return (
                         f"{row}\t{self._in_run(row, run_cells, run, line_no)}\t{line_no}\t{product_no}\t{category_id}\t"
                         f"{quantity_milli}\t{net_amount}\t0\t{staged_rate}\t{commission_e4}\t\t\t\t"
@@ -223,19 +227,26 @@ class LineReader:
     def _understood(self, run_cells: list[str]) -> Run | None:
         """What the cells that a run shares mean; None when one of them is wrong."""
         store_no, day, ticket_no, sold, clerk_no, member_no = run_cells
-        store_id = self._stores.get(store_no)
-        business_date = self._date(day)
+        place = self._places.get((store_no, day)) or self._place(store_no, day)
         sold_at = self._time(sold)
         server_id = self._servers.get(clerk_no)
-        if store_id is None or business_date is None or sold_at is None or server_id is None:
+        if place is None or sold_at is None or server_id is None:
             return None
         if _number_fault(ticket_no) or (member_no and _number_fault(member_no)):
+            return None
+        plan_id, store_and_date = place
+        return Run(plan_id, f"{store_and_date}\t{ticket_no}\t{sold_at}\t{server_id}\t{member_no}\t{plan_id}")
+
+    def _place(self, store_no: str, day: str) -> tuple[int, str] | None:
+        """The plan of a store on a date, and the text of the two; None when there is none."""
+        store_id, business_date = self._stores.get(store_no), self._date(day)
+        if store_id is None or business_date is None:
             return None
         plan = self._plan(store_id, day, business_date[0])
         if plan is None:
             return None
-        staged = f"{store_id}\t{day}\t{business_date[1]}\t{ticket_no}\t{sold_at}\t{server_id}\t{member_no}\t{plan.id}"
-        return Run(plan.id, staged)
+        place = self._places[store_no, day] = (plan.id, f"{store_id}\t{day}\t{business_date[1]}")
+        return place
 
     def _examined(self, row: int, cells: list[str], run: Run | None) -> StagedLine | None:
         """The row, each of whose cells is looked at and told if it is wrong."""
@@ -367,7 +378,7 @@ class LineReader:
             )
             return None
         commission_e4 = rate.commission_e4(net_amount, quantity_milli) if rate else None
-        if commission_e4 is not None and commission_e4 > MAX_AMOUNT * WHOLE_BP:
+        if commission_e4 is not None and commission_e4 > _MOST_E4:
             report(
                 "quantity",
                 quantity,
