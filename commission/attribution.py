@@ -5,7 +5,7 @@ The owner of the member on the business date and the clerk who served share the 
 Of two parties one share is rounded and the other gets the rest, so that they always add up.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import connection, models, transaction
@@ -40,23 +40,36 @@ def insert_select(
     taken = {expression.name for expression in columns.values() if isinstance(expression, F)}  # type: ignore[attr-defined]
     carried = [name for name in source.query.annotations if name not in taken] if shares else []
     sql, params = rows.values_list(*names.values(), *carried).query.sql_with_params()
-    quote = connection.ops.quote_name
     if shares:
-        outer = Query(None)
-        for name in [*names, *carried]:
-            column = names.get(name, name)
-            field = rows.query.annotations[column].output_field
-            outer.add_annotation(RawSQL(quote(column), (), getattr(field, "target_field", field)), name, select=False)
-        for name in names:
-            outer.add_annotation(F(name), names[name])
-        for name, expression in shares.items():
-            outer.add_annotation(expression, f"to_{name}")
-        outer_sql, outer_params = outer.sql_with_params()
+        known = {name: names.get(name, name) for name in [*names, *carried]}
+        fields = {name: rows.query.annotations[column].output_field for name, column in known.items()}
+        outer_sql, outer_params = select_shares(
+            {name: (known[name], field) for name, field in fields.items()}, names, shares
+        )
         sql, params = f"{outer_sql} FROM ({sql}) AS booked", (*outer_params, *params)
+    quote = connection.ops.quote_name
     into = ", ".join(quote(model._meta.get_field(name).column) for name in [*columns, *(shares or ())])  # type: ignore[union-attr,arg-type]
     with connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {quote(model._meta.db_table)} ({into}) {sql}", params)
         return cursor.rowcount
+
+
+def select_shares(
+    known: Mapping[str, tuple[str, "models.Field[Any, Any]"]], kept: Iterable[str], shares: Columns
+) -> tuple[str, tuple[Any, ...]]:
+    """SELECT the `kept` names and the `shares`, each AS to_name, still without a FROM.
+
+    `known` are the names that the shares may use, each with its column of what is selected from, and its field.
+    """
+    outer = Query(None)
+    for name, (column, field) in known.items():
+        raw = RawSQL(connection.ops.quote_name(column), (), getattr(field, "target_field", field))
+        outer.add_annotation(raw, name, select=False)
+    for name in kept:
+        outer.add_annotation(F(name), f"to_{name}")
+    for name, expression in shares.items():
+        outer.add_annotation(expression, f"to_{name}")
+    return outer.sql_with_params()
 
 
 def lock_ledger(opening: tuple[int, int] | None = None) -> Month:

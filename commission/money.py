@@ -68,3 +68,9 @@ def RoundHalfAway(numerator: Combinable | str, denominator: Combinable | int) ->
     bottom: Any = Value(denominator) if isinstance(denominator, int) else denominator
     signed = Case(When(LessThan(top, 0), then=bottom * -1), default=bottom, output_field=BigIntegerField())
     return (top * 2 + signed) / (bottom * 2)
+
+
+def half_away_sql(numerator: str, denominator: str) -> str:
+    """`round_half_away` as SQL text over integers, for statements that no model composes."""
+    half = f"CASE WHEN ({numerator}) < 0 THEN -({denominator}) ELSE ({denominator}) END"
+    return f"((({numerator}) * 2 + {half}) / (({denominator}) * 2))"
