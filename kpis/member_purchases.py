@@ -9,6 +9,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Sum
 
 from commission.models import Sale, SaleLine, SalePart
+from portfolios.duplicates import cards_of
 from portfolios.models import Member, User
 
 PER_PAGE = 20
@@ -27,12 +28,14 @@ class Purchase:
 
 
 def purchases(member: Member, *, user: User, number: str | int | None) -> tuple[Page, list[Purchase]]:
-    """A page of the member's tickets, the latest first: with the card, unless it was corrected to another's."""
+    """A page of the member's tickets, the latest first: with the card or one that was merged into it, unless it was
+    corrected to another's."""
+    cards = cards_of(member)
     corrected = SalePart.objects.filter(correction__isnull=False)
-    printed = Sale.objects.filter(member=member).exclude(
-        pk__in=corrected.filter(sale__member=member).exclude(member=member).values("sale")
+    printed = Sale.objects.filter(member__in=cards).exclude(
+        pk__in=corrected.filter(sale__member__in=cards).exclude(member__in=cards).values("sale")
     )
-    own = printed.order_by().values("pk").union(corrected.filter(member=member).values("sale"))
+    own = printed.order_by().values("pk").union(corrected.filter(member__in=cards).values("sale"))
     tickets = Sale.objects.filter(pk__in=own).select_related("store").order_by("-business_date", "-pk")
     page = Paginator(tickets, PER_PAGE).get_page(number)
     shown = [sale.pk for sale in page.object_list]

@@ -9,6 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from commission.models import SaleLine, SalePart
 from commission.settlement import settle_return
 from kpis.card_merges import MergeChanged, apply_merge, preview_merge, take_back, twins
+from kpis.member_purchases import purchases
 from kpis.movement import movement
 from kpis.tiers import member_spend
 from payroll_exports.pay_run import close_month
@@ -23,7 +24,7 @@ from portfolios.duplicates import (
     surviving_cards,
 )
 from portfolios.import_problems import ImportRefused
-from portfolios.models import OPEN_END, Binding, BindingBatch, Clerk, Member
+from portfolios.models import OPEN_END, Binding, BindingBatch, Clerk, Member, User
 from portfolios.months import MonthError
 from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day
@@ -381,6 +382,18 @@ def test_two_active_cards_become_one_active_member(chain: SmallChain) -> None:
     found = books(chain, 202602)
     assert found["C1"] == {"opening": 1, "closed": 1, "active_opening": 1, "lapsed": 1}
     assert found["C2"] == {"opening": 1, "closing": 1, "active_opening": 1, "active_closing": 1, "tier_a": 1}
+
+
+def test_the_survivor_shows_the_tickets_of_both_cards(chain: SmallChain) -> None:
+    survivor, card, other = (chain.member(f"M{n}", chain.wang) for n in (1, 2, 3))
+    for date, one, amount in (("01-20", card, 10_000), ("01-21", survivor, 5_000), ("01-22", other, 700)):
+        chain.sale(date, (chain.li, amount), member=one)
+    hr = User.objects.create(username="hr", office=User.Office.HR)
+    merge(survivor, card)
+    _page, shown = purchases(survivor, user=hr, number=1)
+    assert [(one.sale.member_id, one.net_amount) for one in shown] == [(survivor.pk, 5_000), (card.pk, 10_000)]
+    _page, shown = purchases(card, user=hr, number=1)
+    assert [one.net_amount for one in shown] == [10_000]
 
 
 def test_spend_is_added_up_and_ranked_once(chain: SmallChain) -> None:
