@@ -366,6 +366,8 @@ def _changed_parts(first: int, last: int, asked: Recount) -> Sql:
     sold, sold_params = anew(lambda unit_amount: f"l.quantity_milli * {unit_amount * 10}")
     back, back_params = anew(returned_units)
     of_store = f" AND p.store_id = {asked.store.pk}" if asked.store else ""
+    # The lines' index is by ticket, which SQLite needs; asked for both, PostgreSQL expects hardly a line.
+    of_part = "l.part_id = p.id" + (" AND l.sale_id = p.sale_id" if connection.vendor == "sqlite" else "")
     posted_later = (
         f"SELECT a.part_id FROM commission_attribution a WHERE a.month_id BETWEEN {first} AND {last} "
         "AND a.reason <> 'SALE'"
@@ -373,7 +375,7 @@ def _changed_parts(first: int, last: int, asked: Recount) -> Sql:
     return (
         "SELECT part_id, part_e4 AS commission_e4, CAST(SUM(more_e4) AS bigint) AS more_e4 FROM ("
         f"SELECT p.id AS part_id, p.commission_e4 AS part_e4, {sold} - l.commission_e4 AS more_e4 "
-        "FROM commission_salepart p JOIN commission_saleline l ON l.sale_id = p.sale_id AND l.part_id = p.id "
+        f"FROM commission_salepart p JOIN commission_saleline l ON {of_part} "
         f"WHERE p.plan_id = {plan} AND p.original_id IS NULL{of_store} AND {at_rate} "
         f"AND (p.month_number BETWEEN {first} AND {last} OR p.id IN ({posted_later})) "
         f"UNION ALL SELECT r.id, r.commission_e4, {back} - l.commission_e4 "

@@ -121,6 +121,7 @@ def _clerk_pay(
     other_bands = [Band(lower_amount=lower, rate_bp=rate_bp) for lower, rate_bp in terms.bands] if terms else []
     for month in months:
         plans, posted = plans_in(month), postings_in(month)
+        bands_of = {plan.pk: list(plan.bands.all()) for plan in plans}
         for pk, clerk in pay.items():
             credit, commission = booked.get((month.pk, pk), (0, 0))
             more_credit, more_commission = moved.clerks.get((month.pk, pk), (0, 0))
@@ -133,7 +134,7 @@ def _clerk_pay(
             plan = plan_of_store(plans, home[1], home[0])
             if plan is None:
                 continue
-            bands = list(plan.bands.all())
+            bands = bands_of[plan.pk]
             changed = terms is not None and plan == terms.plan and store in (None, clerk.store)
             clerk.accelerator_before += accelerator(credit, bands)
             clerk.accelerator_after += accelerator(credit + more_credit, other_bands if changed else bands)

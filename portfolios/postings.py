@@ -30,6 +30,7 @@ def postings_in(month: Month, clerks: list[int] | None = None) -> dict[int, Post
     postings = Posting.objects.filter(
         Q() if clerks is None else Q(clerk__in=clerks), valid_from__lte=month.ends_on, valid_to__gt=month.starts_on
     ).order_by("clerk", "store")
+    days = [month.starts_on + dt.timedelta(days=n) for n in range(month.days)]
     found: dict[int, Posted] = defaultdict(Posted)
     for posting in postings.select_related("clerk"):
         clerk = posting.clerk
@@ -38,7 +39,7 @@ def postings_in(month: Month, clerks: list[int] | None = None) -> dict[int, Post
         if first > last:
             continue
         posted = found[clerk.pk]
-        posted.days.update(first + dt.timedelta(days=n) for n in range((last - first).days + 1))
+        posted.days.update(days[(first - month.starts_on).days : (last - month.starts_on).days + 1])
         place = (last, posting.store_id)
         posted.last = max(posted.last or place, place)
         if posting.role == Posting.Role.CLERK:
