@@ -1,8 +1,8 @@
-"""What a change of bindings, or of a ticket's member or server, does to the sales that were already booked.
+"""What a change of bindings, of a ticket's member or server, or of plans, does to the sales that were already booked.
 
-Corrections are new rows, never edits: where owner, server, member or kind changes, the old row is reversed and the new
-target booked, and the returns of that sale follow it. A split of 600 (李娜 420, 张敏 180) whose member is bound back
-to 王伟 becomes -600 (-420, -180) and +600 (王伟 420, 张敏 180).
+Corrections are new rows, never edits: where owner, server, member, kind or plan changes, the old row is reversed and
+the new target booked, and the returns of that sale follow it. A split of 600 (李娜 420, 张敏 180) whose member is
+bound back to 王伟 becomes -600 (-420, -180) and +600 (王伟 420, 张敏 180).
 """
 
 import datetime as dt
@@ -63,16 +63,17 @@ def _reversal(column: str) -> Subquery:
 
 
 def _differs_from_its_part(who: str) -> Q:
-    """That a row was booked with another member or server than its part has by now."""
+    """That a row was booked with another member, server or plan than its part has by now."""
     return ~Q(Exact(Coalesce(F(who), 0), Coalesce(F(f"part__{who}"), 0)))
 
 
 @transaction.atomic
 def correct(*, booking: Booking, since: dt.date | None = None, parts: models.QuerySet[SalePart] | None = None) -> int:
-    """Rebooks the sales whose owner, server, member or kind differs from what is booked; returns how many sales' parts.
+    """Rebooks the sales whose owner, server, member, kind or plan differs from what is booked.
 
-    It looks at the sales from `since` on, or at `parts`. Only open months have such sales: bindings of closed months
-    cannot change, nor can their tickets be corrected.
+    It looks at the sales from `since` on, or at `parts`, and returns how many parts of sales were rebooked. Only open
+    months have such sales: bindings and plans of closed months cannot change, nor can their tickets be corrected. What
+    a manager has settled is nobody's: of it only the plan can differ.
     """
     first_open = lock_ledger().pk
     among = Q() if since is None else Q(business_date__gte=since)
@@ -80,15 +81,20 @@ def correct(*, booking: Booking, since: dt.date | None = None, parts: models.Que
     due = own_sales(SalePart.objects.filter(among, pk=OuterRef("part"), settled=False))
     stale = (
         standing()
-        .filter(among, of_parts, part__original__isnull=True, part__settled=False)
+        .filter(among, of_parts, part__original__isnull=True)
         .annotate(
             due_kind=Subquery(due.values("booked_kind")[:1]),  # type: ignore[misc] # an annotation
             due_owner=Coalesce(Subquery(due.values("booked_owner")[:1]), 0),  # type: ignore[misc] # an annotation
         )
         .filter(
-            ~Q(due_kind=F("kind"), due_owner=Coalesce(F("owner"), 0))
-            | _differs_from_its_part("member")
-            | _differs_from_its_part("server")
+            # First, as it is the cheapest to tell.
+            _differs_from_its_part("plan")
+            | Q(part__settled=False)
+            & (
+                ~Q(due_kind=F("kind"), due_owner=Coalesce(F("owner"), 0))
+                | _differs_from_its_part("member")
+                | _differs_from_its_part("server")
+            )
         )
     )
     corrected = _reverse(stale, booking, first_open)

@@ -19,8 +19,8 @@ from django.utils.translation import gettext as _
 
 from commission.attribution import attribute, lock_ledger
 from commission.models import Attribution, Booking, Sale, SaleLine, SalePart
-from commission.money import format_amount, round_half_away
-from commission.ticket_lines import COLUMNS, LINE_COLUMNS, STAGED_COLUMNS, LineReader, Rate, StagedLine
+from commission.money import format_amount
+from commission.ticket_lines import COLUMNS, LINE_COLUMNS, STAGED_COLUMNS, LineReader, PlanBook, Rate, StagedLine
 from portfolios.duplicates import credit_survivors
 from portfolios.import_problems import ImportProblems
 from portfolios.input_files import read_rows
@@ -123,12 +123,12 @@ def import_tickets(
                 # it pays to compile them; and what it looks up it has just written, so that it is in memory.
                 _execute("SET work_mem = '256MB'; SET jit = off; SET random_page_cost = 1.1")
             # Staged outside the transaction that books: reading a long file must not keep other writers waiting.
-            _stage(path, problems, report, progress)
+            plans = _stage(path, problems, report, progress)
             progress(_("checking"), report.rows)
             for check in (_repeated_lines, _tickets_at_odds, _unknown_members):
                 check(path.name, problems)
             with transaction.atomic():
-                _book(path, recorded_by, problems, report, progress)
+                _book(path, recorded_by, problems, report, progress, plans)
                 if dry_run:
                     transaction.set_rollback(True)
         finally:
@@ -140,12 +140,26 @@ def import_tickets(
 
 
 def _book(
-    path: Path, recorded_by: User | None, problems: ImportProblems, report: TicketReport, progress: Progress
+    path: Path,
+    recorded_by: User | None,
+    problems: ImportProblems,
+    report: TicketReport,
+    progress: Progress,
+    plans: PlanBook,
 ) -> None:
     months = _execute("SELECT MIN(month_number), MAX(month_number) FROM staged_run")[0]
     if months[0] is not None and not problems.count:
         # From here on nobody else books, and no month closes, until this transaction ends.
         lock_ledger(opening=months)
+        if not plans.same_as(PlanBook()):
+            problems.add(
+                path.name,
+                0,
+                "",
+                "",
+                _("The plans were changed while the file was read."),
+                _("Import it again: it is then paid by the plans as they are now."),
+            )
     if _execute(f"SELECT 1 FROM {_KNOWN} LIMIT 1"):
         _conflicts(path.name, problems)
         report.repeated = _execute(f"SELECT COUNT(*) FROM (SELECT DISTINCT t.id FROM {_KNOWN}) AS known")[0][0]
@@ -173,8 +187,8 @@ def _book(
     report.months = [month.name for month in Month.objects.filter(pk__in={month for month, _reason, _count in posted})]
 
 
-def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress: Progress) -> None:
-    """Reads the file into the temporary tables, a chunk at a time."""
+def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress: Progress) -> PlanBook:
+    """Reads the file into the temporary tables, a chunk at a time; returns the plans by which it was read."""
     _drop_temporary()
     _execute(_STAGED_LINES.format(timestamp="timestamptz" if connection.vendor == "postgresql" else "datetime"))
 
@@ -203,6 +217,7 @@ def _stage(path: Path, problems: ImportProblems, report: TicketReport, progress:
     collation = '"C"' if connection.vendor == "postgresql" else "BINARY"
     _execute(_STAGED_RUNS.format(bytes=f"COLLATE {collation}"))
     _refresh_statistics("staged_run", report.rows)
+    return reader.plan_book
 
 
 @contextmanager
@@ -474,16 +489,9 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
                     left = remainder[1]
                     if left + net >= 0:
                         remainder = (original_id, left + net)
-                        if excluded:
-                            e4 = 0
-                        elif unit_amount is None:
-                            e4 = net * rate_bp
-                        else:
-                            # An amount per unit shrinks with what has been returned: target - booked, as ever.
-                            e4 = _part_left(original_e4, left + net, original_net)
-                            e4 -= _part_left(original_e4, left, original_net)
-                        rate = Rate(excluded, rate_bp, unit_amount).staged()
-                        matched.append(f"{line_id}\t{original_id}\t{rate}\t{e4}")
+                        rate = Rate(excluded, rate_bp, unit_amount)
+                        e4 = rate.returned_e4(net, left, original_e4, original_net)
+                        matched.append(f"{line_id}\t{original_id}\t{rate.staged()}\t{e4}")
                         continue
                     reason = _("It returns %(net)s, and only %(left)s of its original is left.") % {
                         "net": format_amount(-net),
@@ -500,10 +508,6 @@ def _match_returns(file: str, booking: Booking, problems: ImportProblems) -> Non
                     problems.add(file, row, "net_amount", value, reason, remedy)
             with _writing("matched_return", _MATCHED) as write:
                 write(matched)
-
-
-def _part_left(commission_e4: int, left: int, net_amount: int) -> int:
-    return round_half_away(commission_e4 * left, net_amount) if net_amount else 0
 
 
 def _return_parts() -> None:

@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from commission.models import Category, Plan
-from commission.money import MAX_AMOUNT, WHOLE_BP, AmountError, parse_amount
+from commission.money import MAX_AMOUNT, WHOLE_BP, AmountError, parse_amount, round_half_away
 from portfolios.models import Clerk, Store
 from portfolios.months import month_number
 
@@ -90,6 +90,22 @@ class Rate:
         if self.unit_amount is not None:
             return quantity_milli * self.unit_amount * 10
         return net_amount * (self.rate_bp or 0)
+
+    def returned_e4(self, net_amount: int, left: int, original_e4: int, original_net: int) -> int:
+        """The commission before rounding of a line that returns `net_amount` of what was `left` of a sale's line.
+
+        `original_e4` and `original_net` are the sale's. An amount per unit shrinks with the net amount that has come
+        back: target less what is booked, as ever.
+        """
+        if self.excluded:
+            return 0
+        if self.unit_amount is None:
+            return net_amount * (self.rate_bp or 0)
+        if not original_net:
+            return 0
+        return round_half_away(original_e4 * (left + net_amount), original_net) - round_half_away(
+            original_e4 * left, original_net
+        )
 
     def staged(self) -> str:
         """The text of excluded, rate and amount per unit."""

@@ -105,15 +105,22 @@ class _Terms:
         """The month that a business date lies in; None before the first."""
         return next((number for number, starts_on, ends_on in self.months if starts_on <= on <= ends_on), None)
 
-    def line_e4(self, plan: int, line: SaleLine) -> tuple[bool, int]:
+    def winning_plan(self, store: int, on: dt.date) -> Plan | None:
+        """The plan of a store on a date: its own before the chain's."""
+        covering = [plan for plan in self.plans.values() if plan.valid_from <= on < plan.valid_to]
+        in_force = {plan.store_id: plan for plan in covering if plan.state == "issued"}
+        return in_force.get(store) or in_force.get(None)
+
+    def line_e4(self, plan: int, line: SaleLine, *, superseded: bool) -> tuple[bool, int]:
         """Whether the plan excludes a line, and its commission before rounding.
 
         A plan without a rate for a category is complete only where the category is excluded.
         """
         rate = self.rates.get((plan, line.category_id))
         product = self.products.get((plan, line.product_no))
-        # Whether a category is excluded by default may have changed since: the line keeps what it was then.
-        if rate.excluded if rate is not None else line.excluded or product is None:
+        # Whether a category is excluded by default may have changed since: the line keeps what it was then, by the
+        # plan that it has.
+        if rate.excluded if rate is not None else superseded or line.excluded or product is None:
             return True, 0
         if line.net_amount == 0:
             return False, 0
@@ -154,23 +161,24 @@ class _Batch:
         members = {part.member_id for part in parts.values() if part.member_id}
         for binding in Binding.objects.filter(voided_by=None, member__in=members):
             self.bindings[binding.member_id].append(binding)
-        self._sums: dict[int, _Sums] = {}
+        self._sums: dict[tuple[int, int], _Sums] = {}
         self._line_e4: dict[int, int] = {}
         self._expected: dict[int, dict[str, Any]] = {}
 
     # --- What a part comes to ------------------------------------------------------------------------------------
 
-    def sums(self, part: SalePart | None) -> _Sums:
-        """What a part comes to; nothing where it is not there, or returns what is itself a return."""
+    def sums(self, part: SalePart | None, plan: int) -> _Sums:
+        """What a part comes to by a plan; nothing where it is not there, or returns what is itself a return."""
         if part is None:
             return _NOTHING
-        if part.pk not in self._sums:
+        if (part.pk, plan) not in self._sums:
             if part.original_id is None:
-                own = [self.terms.line_e4(part.plan_id, line) for line in self.lines[part.pk]]
-                self._sums[part.pk] = self._total(part, own)
+                superseded = plan != part.plan_id
+                own = [self.terms.line_e4(plan, line, superseded=superseded) for line in self.lines[part.pk]]
+                self._sums[part.pk, plan] = self._total(part, own)
             elif part.original_id in self.parts:
-                self._returned(part.original_id)
-        return self._sums.get(part.pk, _NOTHING)
+                self._returned(part.original_id, plan)
+        return self._sums.get((part.pk, plan), _NOTHING)
 
     def _total(self, part: SalePart, own: list[tuple[bool, int]]) -> _Sums:
         nets = [line.net_amount for line in self.lines[part.pk]]
@@ -180,9 +188,9 @@ class _Batch:
             sum(e4 for _out, e4 in own),
         )
 
-    def _returned(self, original_id: int) -> None:
-        """The sums of all returns of a part: each line takes from what is left of its original line."""
-        original = self.parts[original_id]
+    def _returned(self, original_id: int, plan: int) -> None:
+        """The sums of all returns of a part by a plan: each line takes from what is left of its original line."""
+        superseded = plan != self.parts[original_id].plan_id
         sold = {line.pk: line for line in self.lines[original_id]}
         left = {key: line.net_amount for key, line in sold.items()}
         backs = [
@@ -196,9 +204,9 @@ class _Batch:
             if of is None:
                 own[line.pk] = (False, 0)
                 continue
-            out, e4 = self.terms.line_e4(original.plan_id, of)
+            out, e4 = self.terms.line_e4(plan, of, superseded=superseded)
             before, left[of.pk] = left[of.pk], left[of.pk] + line.net_amount
-            product = self.terms.products.get((original.plan_id, of.product_no))
+            product = self.terms.products.get((plan, of.product_no))
             if out:
                 own[line.pk] = (True, 0)
             elif product is not None and product.unit_amount is not None:
@@ -209,7 +217,7 @@ class _Batch:
             else:
                 own[line.pk] = (False, e4 // of.net_amount * line.net_amount if of.net_amount else 0)
         for part in self.returns[original_id]:
-            self._sums[part.pk] = self._total(part, [own[line.pk] for line in self.lines[part.pk]])
+            self._sums[part.pk, plan] = self._total(part, [own[line.pk] for line in self.lines[part.pk]])
 
     def _first_booking(self, part: SalePart) -> int:
         return min((row.booking_id for row in self.rows[part.pk].values()), default=0)
@@ -256,13 +264,15 @@ class _Batch:
 
     def _booking(self, row: Attribution) -> dict[str, Any]:
         part = self.parts[row.part_id]
-        sums = self.sums(part)
         stands = self.stands(row)
+        # What a change of plans took back was worked out by the plan before it.
+        plan = part.plan_id if stands else row.plan_id
+        sums = self.sums(part, plan)
         member = part.member_id if stands else row.member_id
         if part.original_id:
             shared = self._mirrored(row, part)
-            original = self.sums(self.parts.get(part.original_id))
-            earlier = [self.sums(other) for other in self.returns[part.original_id] if other.pk < part.pk]
+            original = self.sums(self.parts.get(part.original_id), plan)
+            earlier = [self.sums(other, plan) for other in self.returns[part.original_id] if other.pk < part.pk]
             before = (
                 original.commissionable + sum(other.commissionable for other in earlier),
                 original.e4 + sum(other.e4 for other in earlier),
@@ -270,7 +280,7 @@ class _Batch:
         else:
             server = part.server_id if stands else row.server_id
             owner = self.owner(member, part.business_date) if stands else row.owner_id
-            shared = self._sharing(part, member, None if part.settled else owner, server)
+            shared = self._sharing(plan, member, None if part.settled else owner, server)
             before = (0, 0)
         after = (before[0] + sums.commissionable, before[1] + sums.e4)
         return {
@@ -282,12 +292,12 @@ class _Batch:
             "store_id": part.store_id,
             "business_date": part.business_date,
             "member_id": member,
-            "plan_id": part.plan_id,
+            "plan_id": plan,
             **self._posting(row, part),
         }
 
-    def _sharing(self, part: SalePart, member: int | None, owner: int | None, server: int | None) -> dict[str, Any]:
-        plan = self.terms.plans.get(part.plan_id)
+    def _sharing(self, plan_id: int, member: int | None, owner: int | None, server: int | None) -> dict[str, Any]:
+        plan = self.terms.plans.get(plan_id)
         if plan is None:
             return dict.fromkeys(("kind", "owner_id", "server_id", "share_bp"))
         if member is None:
@@ -386,7 +396,7 @@ def _compare(
 
 def _check_part(month: Month, where: str, facts: _Batch, part: SalePart) -> Iterator[Finding]:
     terms, sale, lines = facts.terms, facts.sales[part.sale_id], facts.lines[part.pk]
-    sums = facts.sums(part)
+    sums = facts.sums(part, part.plan_id)
     plan = terms.plans.get(part.plan_id)
     first_rows = sum(row.corrects_id is None for row in facts.rows[part.pk].values())
     standing = sum(facts.stands(row) for row in facts.rows[part.pk].values())
@@ -399,11 +409,10 @@ def _check_part(month: Month, where: str, facts: _Batch, part: SalePart) -> Iter
         (_("commission before rounding"), sums.e4, part.commission_e4),
         (_("rows that bring it in"), 1, first_rows),
         (_("rows in force"), 1, standing),
-        (_("a plan that was in force"), True, _in_force(plan, part) if not part.original_id else plan is not None),
     ]
-    if part.original_id:
-        original = facts.parts.get(part.original_id)
-        checks.append((_("plan"), original.plan_id if original else None, part.plan_id))
+    due = facts.parts.get(part.original_id) if part.original_id else None
+    winner = terms.plans.get(due.plan_id) if due else terms.winning_plan(part.store_id, part.business_date)
+    checks.append((_("plan"), winner and winner.plan_no, plan and plan.plan_no))
     if part.original_id is None and not getattr(part, "correction_id", None):
         checks.append((_("member"), terms.card(sale.member_id, part.business_date), part.member_id))
         if not part.settled:
@@ -417,14 +426,6 @@ def _check_part(month: Month, where: str, facts: _Batch, part: SalePart) -> Iter
     for what, expected, found in checks:
         if expected != found:
             yield _finding(month, where, what, expected, found)
-
-
-def _in_force(plan: Plan | None, part: SalePart) -> bool:
-    return (
-        plan is not None
-        and plan.store_id in (None, part.store_id)
-        and plan.valid_from <= part.business_date < plan.valid_to
-    )
 
 
 def _check_row(

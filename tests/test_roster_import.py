@@ -427,6 +427,39 @@ def test_a_plan_in_use_can_only_be_ended(tmp_path: Path) -> None:
     assert Plan.objects.get(plan_no="2026-A").valid_to == day("01-11")
 
 
+def test_no_plan_begins_in_a_closed_month_or_takes_booked_tickets_from_another(tmp_path: Path) -> None:
+    """A store's plan would win over the chain's, by which its tickets are booked."""
+    chain = SmallChain()
+    chain.sale("02-10", (chain.zhang, 200_00))
+    Plan.objects.create(plan_no="2026-S2", store=chain.second, valid_from=day("01-01"), valid_to=day("01-15"))
+    Plan.objects.create(plan_no="2026-D", valid_from=day("2027-01-01"), state=Plan.State.DRAFT, store=chain.second)
+    close_until(202601)
+    rows = [
+        # Begins in January, which is closed; so would one that goes on into it, or a rate of one that was in force.
+        "2026-S1,S1,2026-01-20,,70,,",
+        "2026-S2,S2,2026-01-01,2026-02-15,70,,",
+        "2026-D,S2,2026-01-01,,70,,",
+        "2026-S3,S1,2026-02-10,,70,,",
+    ]
+    header = "plan_no,store_no,valid_from,valid_to,owner_share,house_share,walk_in_share\n"
+    found = []
+    for place, row in enumerate(rows):
+        found += refused(write(tmp_path / f"roster{place}", {"plans.csv": f"{header}{row}\n"}))
+    found += refused(write(tmp_path / "rates", {"bands.csv": "plan_no,lower_amount,rate\n2026-S2,0,1\n"}))
+    closed = "This would change days of a closed month, and closed months never change."
+    assert [(problem.row, problem.column, problem.reason) for problem in found] == [
+        (2, "valid_from", closed),
+        (2, "valid_to", closed),
+        (2, "plan_no", "The plan is a draft on the page of plans."),
+        (2, "valid_from", "Tickets up to 2026-02-10, which this plan would pay, are booked by another plan."),
+        (2, "plan_no", closed),
+    ]
+    # From the day after, or for another store.
+    later = ["2026-S1,S1,2026-02-11,,70,,", "2026-S4,S2,2026-02-01,,70,,"]
+    rates = "plan_no,category,rate\n2026-S1,otc,4\n2026-S4,otc,4\n"
+    load(write(tmp_path / "later", {"plans.csv": header + "\n".join(later) + "\n", "plan_rates.csv": rates}))
+
+
 # --- Bad input ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "old", "new", "row", "column", "reason"),

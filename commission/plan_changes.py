@@ -1,0 +1,352 @@
+"""Issuing a plan: preview, then apply; ending one, and taking back one that no ticket has used.
+
+A new plan ends the one before it in its scope. Where the open months have tickets on its days that are booked by
+another plan, it supersedes that one: each is reversed and booked anew, so that the ledger is what it would be had the
+new plan been there from the start. 200.00 at 3% split 70/30, superseded by 4% and 60/40: -4.20 and -1.80, then +4.80
+and +3.20. Closed months never change.
+"""
+
+import datetime as dt
+import hashlib
+from collections import defaultdict
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Max, Q, Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from commission.attribution import lock_ledger
+from commission.bands import accelerators
+from commission.corrections import correct
+from commission.models import Attribution, Band, Booking, Plan, PlanChange, PlanProduct, PlanRate, SalePart
+from commission.plans import booked_otherwise, is_used, lacking_rates, misdated_band_plans
+from commission.rebinding import hold_ledger
+from commission.repricing import BeyondMeasure, reprice
+from portfolios.models import OPEN_END, Clerk, Month, User
+from portfolios.months import first_open_day, first_open_month, require_open
+from portfolios.postings import postings_in
+
+SOURCE = "plan"
+DAY = dt.timedelta(days=1)
+
+
+class PlanRefused(ValueError):
+    """A plan that cannot be changed as asked; the message says why and what to do."""
+
+
+class PlanChanged(PlanRefused):
+    """The plans are not as the preview found them: it must be made anew."""
+
+
+# --- Issuing -----------------------------------------------------------------------------------------------------
+
+
+def preview(plan: Plan, *, by: User | None, note: str = "") -> PlanChange:
+    """Carries out what issuing the draft would do, rolls it back, and records it as it would be.
+
+    Raises PlanRefused, or MonthError where the plan begins in a closed month.
+    """
+    with transaction.atomic():
+        hold_ledger()
+        plan = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        _check(plan)
+        change = PlanChange(plan=plan, note=note.strip()[:500], drafted_by=by, basis=_basis(plan))
+        before, document = _pay(), _facts(plan)
+        with transaction.atomic():
+            change.document = document
+            change.save(force_insert=True)
+            booking = _carry_out(change, by)
+            document |= _moved(booking, before)
+            transaction.set_rollback(True)
+        plan.refresh_from_db()
+        return PlanChange.objects.create(
+            plan=plan, note=change.note, drafted_by=by, basis=change.basis, document=document
+        )
+
+
+def apply_change(change: PlanChange, *, by: User | None) -> PlanChange:
+    """Issues the draft as it was shown. Applied twice it is done once.
+
+    Raises PlanChanged where the plans are not as they were shown, PlanRefused and MonthError as `preview` does.
+    """
+    with transaction.atomic():
+        hold_ledger()
+        change = PlanChange.objects.select_for_update(of=("self",)).select_related("plan").get(pk=change.pk)
+        if change.applied_at:
+            return change
+        if _basis(change.plan) != change.basis:
+            raise PlanChanged(
+                _("The plan, or one that it follows, was changed after this preview. Nothing was applied: look again.")
+            )
+        _check(change.plan)
+        _carry_out(change, by)
+        return change
+
+
+def _check(plan: Plan) -> None:
+    if not plan.is_draft:
+        raise PlanRefused(_("Plan %(plan)s is issued already.") % {"plan": plan})
+    require_open(plan.valid_from, _("Plan %(plan)s") % {"plan": plan})
+    check_complete(plan)
+
+
+def check_complete(plan: Plan) -> None:
+    """Raises PlanRefused for a plan that lacks a rate, or has bands and begins in the middle of a month."""
+    if lacking := lacking_rates([plan]).get(plan.plan_no):
+        raise PlanRefused(
+            _("The plan has no rate for: %(categories)s. Give each a rate, or exclude it.")
+            % {"categories": ", ".join(lacking)}
+        )
+    if misdated_band_plans([plan]):
+        raise PlanRefused(
+            _("The plan has bands, and starts on %(day)s. Start it on a month's first day, or remove its bands.")
+            % {"day": plan.valid_from}
+        )
+
+
+def _same_scope(plan: Plan) -> Any:
+    scope = Q(store=plan.store_id) if plan.store_id else Q(store=None)
+    return Plan.objects.issued().filter(scope).exclude(pk=plan.pk)
+
+
+def predecessor(plan: Plan) -> Plan | None:
+    """The plan that is in force in the same scope on the plan's first day."""
+    found: Plan | None = _same_scope(plan).filter(valid_from__lte=plan.valid_from, valid_to__gt=plan.valid_from).first()
+    return found
+
+
+def plan_before(plan: Plan) -> Plan | None:
+    """The issued plan of the same scope that a plan follows; of a superseded one too."""
+    found: Plan | None = _same_scope(plan).filter(valid_from__lt=plan.valid_from).order_by("valid_from").last()
+    return found
+
+
+def _next(plan: Plan) -> Plan | None:
+    found: Plan | None = _same_scope(plan).filter(valid_from__gt=plan.valid_from).order_by("valid_from").first()
+    return found
+
+
+def _until(plan: Plan) -> dt.date:
+    """Until when the plan will be valid: at most until the next one of its scope begins."""
+    following = _next(plan)
+    return min(plan.valid_to, following.valid_from) if following else plan.valid_to
+
+
+def _basis(plan: Plan) -> str:
+    """A digest of the plan's terms, and of what it follows and precedes."""
+    facts: list[Any] = [plan.plan_no, plan.store_id, plan.state, plan.valid_from, plan.valid_to]
+    facts += [plan.owner_share_bp, plan.house_share_bp, plan.walk_in_share_bp]
+    facts += PlanRate.objects.filter(plan=plan).order_by("category").values_list("category", "rate_bp", "excluded")
+    products = PlanProduct.objects.filter(plan=plan).order_by("product_no")
+    facts += products.values_list("product_no", "rate_bp", "unit_amount")
+    facts += Band.objects.filter(plan=plan).order_by("lower_amount").values_list("lower_amount", "rate_bp")
+    for other in (predecessor(plan), _next(plan)):
+        facts.append((other.pk, other.valid_from, other.valid_to) if other else None)
+    return hashlib.sha256(ascii(facts).encode()).hexdigest()
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    """What of other plans the change touches."""
+    old, until = predecessor(plan), _until(plan)
+    return {
+        "replaces": old.plan_no if old else "",
+        "whole": old is not None and old.valid_from == plan.valid_from,
+        "last_day": "" if until == OPEN_END else (until - DAY).isoformat(),
+        "shortened": until < plan.valid_to,
+    }
+
+
+def _carry_out(change: PlanChange, by: User | None) -> Booking | None:
+    """Ends the plan before, puts the new one in force, and corrects what is booked by another one on its days."""
+    plan = change.plan
+    old, plan.valid_to = predecessor(plan), _until(plan)
+    if old:
+        _refuse_remainder(plan, old)
+        change.replaces, change.former_valid_to = old, old.valid_to
+        if old.valid_from == plan.valid_from:
+            old.state = Plan.State.SUPERSEDED
+        else:
+            old.valid_to = plan.valid_from
+        old.save(update_fields=["state", "valid_to"])
+    plan.state = Plan.State.ISSUED
+    plan.save(update_fields=["state", "valid_to"])
+    parts = booked_otherwise(plan)
+    if parts.exists():
+        if not change.note:
+            raise PlanRefused(_("Tickets are booked on the days of this plan: say why they are booked anew."))
+        change.booking = Booking.objects.create(source=f"{SOURCE} {plan.plan_no}", note=change.note, recorded_by=by)
+    change.applied_at, change.applied_by = timezone.now(), by
+    change.save(update_fields=["replaces", "former_valid_to", "booking", "applied_at", "applied_by"])
+    if change.booking:
+        lock_ledger()
+        try:
+            repriced = reprice(parts, change)
+        except BeyondMeasure as error:
+            raise PlanRefused(
+                _("At its amount per unit, product %(product)s would pay beyond every measure for a ticket: lower it.")
+                % {"product": error}
+            ) from error
+        correct(booking=change.booking, parts=repriced)
+    return change.booking
+
+
+def _refuse_remainder(plan: Plan, old: Plan) -> None:
+    """The old plan does not come back once the new one ends."""
+    left = SalePart.objects.filter(plan=old, original__isnull=True, sale__business_date__gte=plan.valid_to)
+    last = left.aggregate(last=Max("business_date"))["last"]
+    if last is not None:
+        raise PlanRefused(
+            _("Tickets up to %(last)s are booked by plan %(old)s: let the new plan last until then at least.")
+            % {"last": last, "old": old}
+        )
+
+
+# --- What it moves -----------------------------------------------------------------------------------------------
+
+# By clerk (None: what the stores keep), the commission and the accelerator, in minor units.
+Pay = dict[int | None, list[int]]
+
+
+def _pay() -> Pay:
+    """What each clerk has by now in the open months."""
+    pay: Pay = defaultdict(lambda: [0, 0])
+    if first_open_month() is None:
+        return pay
+    for month in Month.objects.filter(closed_at__isnull=True):
+        credits: dict[int, int] = defaultdict(int)
+        rows = Attribution.objects.filter(month=month).order_by()
+        for party in ("owner", "server"):
+            sums = rows.filter(**{f"{party}__isnull": False}).values_list(party)
+            for clerk, credit, commission in sums.annotate(
+                Sum(f"{party}_credit_amount"), Sum(f"{party}_commission_amount")
+            ):
+                credits[clerk] += credit
+                pay[clerk][0] += commission
+        pay[None][0] += rows.aggregate(house=Sum("house_commission_amount"))["house"] or 0
+        for clerk, amount in accelerators(month, credits, postings_in(month)).items():
+            pay[clerk][1] += amount
+    return pay
+
+
+def _moved(booking: Booking | None, before: Pay) -> dict[str, Any]:
+    """What the change has just moved: how many tickets, in which months, and everyone's pay before and after."""
+    after = _pay()
+    rows = Attribution.objects.filter(booking=booking, reverses=True) if booking else Attribution.objects.none()
+    counts = rows.aggregate(tickets=Count("part__sale", distinct=True), rows=Count("pk"))
+    clerks: dict[int | None, Clerk] = dict(Clerk.objects.in_bulk([pk for pk in before | after if pk is not None]))
+    moved = [
+        {
+            "clerk_no": clerks[pk].clerk_no,
+            "name": clerks[pk].name,
+            "commission": [before[pk][0], after[pk][0]],
+            "accelerator": [before[pk][1], after[pk][1]],
+            "together": [sum(before[pk]), sum(after[pk])],
+        }
+        for pk in clerks
+        if before[pk] != after[pk]
+    ]
+    months = Month.objects.filter(pk__in=rows.order_by().values("month")).order_by("pk")
+    return {
+        **counts,
+        "months": [month.name for month in months],
+        "clerks": sorted(moved, key=lambda row: str(row["clerk_no"])),
+        "cost": [sum(sum(amounts) for pk, amounts in pay.items() if pk is not None) for pay in (before, after)],
+        "house": [before[None][0], after[None][0]],
+    }
+
+
+# --- Ending, taking back, discarding -----------------------------------------------------------------------------
+
+
+def end_plan(plan: Plan, last_day: dt.date | None) -> None:
+    """Sets the last day that an issued plan covers; None is no end. Only days that no month has closed change.
+
+    Raises PlanRefused, or MonthError for a day of a closed month.
+    """
+    with transaction.atomic():
+        hold_ledger()
+        plan = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        until = last_day + DAY if last_day else OPEN_END
+        if not plan.is_issued:
+            raise PlanRefused(_("Plan %(plan)s is not in force: only a plan that is issued ends.") % {"plan": plan})
+        if until <= plan.valid_from:
+            raise PlanRefused(_("The plan begins on %(day)s: its last day is no earlier.") % {"day": plan.valid_from})
+        require_open(min(until, plan.valid_to), _("The end of plan %(plan)s") % {"plan": plan})
+        if following := _same_scope(plan).filter(valid_from__gt=plan.valid_from, valid_from__lt=until).first():
+            raise PlanRefused(
+                _("Plan %(plan)s begins on %(day)s: this one ends before it.")
+                % {"plan": following, "day": following.valid_from}
+            )
+        used = SalePart.objects.filter(plan=plan, original__isnull=True, sale__business_date__gte=until)
+        last = used.aggregate(last=Max("business_date"))["last"]
+        if last is not None:
+            raise PlanRefused(
+                _(
+                    "Tickets up to %(last)s are booked by this plan: it ends on that day or later. To pay them by "
+                    "another one, make a copy that begins earlier."
+                )
+                % {"last": last}
+            )
+        plan.valid_to = until
+        if booked_otherwise(plan).exists():
+            raise PlanRefused(
+                _("Tickets of those days are booked by another plan. Issue a copy of this one: it corrects them.")
+            )
+        plan.save(update_fields=["valid_to"])
+
+
+def withdraw(plan: Plan) -> None:
+    """Makes an issued plan that no ticket has used a draft again; the plan that it ended goes on as before.
+
+    Raises PlanRefused, or MonthError where it begins in a closed month.
+    """
+    with transaction.atomic():
+        hold_ledger()
+        plan = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        check_editable(plan)
+        if plan.is_draft:
+            return
+        plan.state = Plan.State.DRAFT
+        plan.save(update_fields=["state"])
+        change = plan.changes.filter(applied_at__isnull=False).select_related("replaces").first()
+        old = change.replaces if change else None
+        if change and old and change.former_valid_to and plan_ended_by(old) == plan.valid_from:
+            old.state, old.valid_to = Plan.State.ISSUED, change.former_valid_to
+            old.valid_to = _until(old)
+            old.save(update_fields=["state", "valid_to"])
+        plan.changes.all().delete()
+
+
+def plan_ended_by(old: Plan) -> dt.date:
+    """The first day on which a plan that another took the place of no longer counts."""
+    return old.valid_from if old.state == Plan.State.SUPERSEDED else old.valid_to
+
+
+def discard(plan: Plan) -> None:
+    """Deletes a draft. Raises PlanRefused for any other plan."""
+    with transaction.atomic():
+        plan = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        if not plan.is_draft:
+            raise PlanRefused(_("Plan %(plan)s is issued: only a draft is discarded.") % {"plan": plan})
+        plan.delete()
+
+
+def check_editable(plan: Plan) -> None:
+    """Raises PlanRefused for a plan that a ticket has used, MonthError for one that begins in a closed month."""
+    if is_used(plan):
+        raise PlanRefused(
+            _(
+                "Tickets have used plan %(plan)s, so it can't be edited any more. Make a copy: from the day that you "
+                "choose it takes this one's place, and corrects what the open months have booked."
+            )
+            % {"plan": plan}
+        )
+    if not plan.is_draft:
+        require_open(plan.valid_from, _("Plan %(plan)s") % {"plan": plan})
+
+
+def is_editable(plan: Plan) -> bool:
+    """Whether the plan's terms may still be changed."""
+    first = first_open_day()
+    return plan.is_draft or (not is_used(plan) and (first is None or plan.valid_from >= first))
