@@ -189,7 +189,8 @@ def measure(options: Namespace) -> None:
         execute("SET session_replication_role = replica")
         execute(
             "TRUNCATE commission_attribution, commission_saleline, commission_salepart, commission_sale, "
-            "commission_booking, commission_ticketcorrection RESTART IDENTITY"
+            "commission_booking, commission_ticketcorrection, commission_inquiry, commission_inquirycomment, "
+            "commission_inquiryseen, commission_heldamount RESTART IDENTITY"
         )
         execute("SET session_replication_role = DEFAULT")
         execute("TRUNCATE pos_copy")

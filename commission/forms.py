@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from commission.inquiry_models import Inquiry
 from commission.models import Sale, SalePart
 from commission.ticket_corrections import may_have_served
 from portfolios.models import Clerk, Store
@@ -60,6 +61,18 @@ class _Part(forms.ModelChoiceField):
 
     named = False
 
+    def of(self, sale: Sale, *, named: bool) -> bool:
+        """Offers the sales on the ticket, without asking where there is one; returns whether there are any."""
+        self.named = named
+        self.queryset = (
+            sale.parts.filter(original__isnull=True, settled=False).select_related("server").order_by("number")
+        )
+        only = self.queryset[:2]
+        if len(only) == 1:
+            self.initial = only[0]
+            self.widget = forms.HiddenInput()
+        return bool(only)
+
     def label_from_instance(self, obj: Any) -> str:
         server = (obj.server.name if obj.server else str(_("nobody"))) if self.named else ""
         return str(_("from line %(line)d") % {"line": obj.number}) + (f" · {server}" if server else "")
@@ -76,18 +89,51 @@ class ServerCorrectionForm(forms.Form):
 
     def __init__(self, *args: Any, sale: Sale, named: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        parts = sale.parts.filter(original__isnull=True, settled=False).select_related("server").order_by("number")
         part, server = self.fields["part"], self.fields["server"]
         assert isinstance(part, _Part)
         assert isinstance(server, _Server)
-        part.queryset, part.named = parts, named
         server.queryset = may_have_served(sale.store, sale.business_date)
-        only = parts[:2]
-        self.has_parts = bool(only)
-        if len(only) == 1:
-            part.initial = only[0]
-            part.widget = forms.HiddenInput()
+        self.has_parts = part.of(sale, named=named)
 
 
 class DecisionForm(forms.Form):
     note = forms.CharField(label=_("Note"), max_length=500, required=False)
+
+
+def what_is_not_right() -> forms.CharField:
+    return forms.CharField(
+        label=_("What is not right, and how do you know?"),
+        max_length=1000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+    )
+
+
+class TicketQuestionForm(forms.Form):
+    """What a clerk says of a ticket: who served, or whose member it was."""
+
+    part = _Part(SalePart.objects.none(), label=_("Lines"), empty_label=None)
+    claim = forms.ChoiceField(
+        label=_("What do you say?"),
+        choices=[
+            (claim.value, claim.label) for claim in (Inquiry.Claim.SERVED, Inquiry.Claim.MEMBER, Inquiry.Claim.OWNED)
+        ],
+        widget=forms.RadioSelect,
+    )
+    card = forms.CharField(
+        label=_("Your member's card or phone number, where another card or none was used"),
+        max_length=40,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    text = what_is_not_right()
+
+    def __init__(self, *args: Any, sale: Sale, named: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        part = self.fields["part"]
+        assert isinstance(part, _Part)
+        self.has_parts = part.of(sale, named=named)
+
+
+class BindingQuestionForm(forms.Form):
+    text = what_is_not_right()

@@ -14,6 +14,10 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from commission.inquiry_models import HeldAmount as HeldAmount
+from commission.inquiry_models import Inquiry as Inquiry
+from commission.inquiry_models import InquiryComment as InquiryComment
+from commission.inquiry_models import InquirySeen as InquirySeen
 from commission.plan_models import Band as Band
 from commission.plan_models import Category as Category
 from commission.plan_models import Plan as Plan

@@ -85,7 +85,7 @@ def ask_for_member(sale: Sale, *, card: str, reason: str, asked_by: User) -> Tic
 
     Raises CorrectionRefused.
     """
-    member = _open_card(card.strip(), sale.business_date) if card.strip() else None
+    member = open_card(card.strip(), sale.business_date) if card.strip() else None
     return _ask(TicketCorrection(sale=sale, what=What.MEMBER, new_member=member, reason=reason, asked_by=asked_by))
 
 
@@ -101,7 +101,8 @@ def ask_for_server(part: SalePart, *, server: Clerk | None, reason: str, asked_b
     )
 
 
-def _open_card(number: str, on: dt.date) -> Member:
+def open_card(number: str, on: dt.date) -> Member:
+    """The card that counts on a date, by its number or by a phone that it alone has; raises CorrectionRefused."""
     member = Member.objects.filter(member_no=number).select_related("merged_into").first()
     if member is None:
         try:
@@ -145,7 +146,7 @@ def _ask(correction: TicketCorrection) -> TicketCorrection:
     correction.reason = correction.reason.strip()[:500]
     if not correction.reason:
         raise CorrectionRefused(_("Say what happened: whoever approves it goes by that."), "reason")
-    _check(correction)
+    check_correction(correction)
     try:
         with transaction.atomic():
             correction.save(force_insert=True)
@@ -156,7 +157,7 @@ def _ask(correction: TicketCorrection) -> TicketCorrection:
     return correction
 
 
-def _check(correction: TicketCorrection) -> None:
+def check_correction(correction: TicketCorrection) -> None:
     """Raises CorrectionRefused where the correction cannot be booked, or would change nothing."""
     sale, part = correction.sale, correction.part
     of_sale = SalePart.objects.filter(sale=sale, settled=False)
@@ -216,7 +217,7 @@ def approve(correction: TicketCorrection, *, by: User, note: str = "") -> Ticket
     """
     hold_ledger()
     correction = _to_decide(correction, by)
-    _check(correction)
+    check_correction(correction)
     correction.booking = Booking.objects.create(source=SOURCE, note=correction.reason, recorded_by=by)
     _decide(correction, approved=True, by=by, note=note)
     due = list(_due(correction).values_list("pk", "member"))

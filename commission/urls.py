@@ -1,15 +1,22 @@
 from django.urls import path
 
-from commission import correction_views, return_views, views
+from commission import correction_views, inquiry_views, return_views, views
 
 urlpatterns = [
     path("corrections/", correction_views.corrections, name="corrections"),
     path("corrections/<int:pk>/decide/", correction_views.decide_correction, name="decide_correction"),
+    path("inquiries/", inquiry_views.inquiries, name="inquiries"),
+    path("inquiries/<int:pk>/", inquiry_views.inquiry, name="inquiry"),
+    path("inquiries/<int:pk>/comment/", inquiry_views.comment_on_inquiry, name="comment_on_inquiry"),
+    path("inquiries/<int:pk>/answer/", inquiry_views.answer_inquiry, name="answer_inquiry"),
+    path("inquiries/<int:pk>/withdraw/", inquiry_views.withdraw_inquiry, name="withdraw_inquiry"),
+    path("bindings/<int:pk>/question/", inquiry_views.question_binding, name="question_binding"),
     path("returns/", return_views.waiting_returns, name="waiting_returns"),
     path("returns/<int:pk>/settle/", return_views.settle_waiting_return, name="settle_waiting_return"),
     path("tickets/", views.my_tickets, name="my_tickets"),
     path("tickets/find/", correction_views.find_ticket, name="find_ticket"),
     path("tickets/<int:pk>/", views.ticket, name="ticket"),
+    path("tickets/<int:pk>/question/", inquiry_views.question_ticket, name="question_ticket"),
     path("tickets/<int:pk>/correct/", correction_views.correct_ticket, name="correct_ticket"),
     path("clerks/<month:month>/<path:clerk_no>/tickets/", views.clerk_tickets, name="clerk_tickets"),
 ]

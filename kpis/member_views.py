@@ -14,6 +14,7 @@ from django.utils.http import content_disposition_header, urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from commission.inquiries import questionable_bindings
 from commission.tables import currency, in_currency
 from kpis.care import may_close_complaints
 from kpis.care_views import CareForm, may_log
@@ -170,6 +171,7 @@ def member(request: HttpRequest, member_no: str) -> HttpResponse:
         "as_of": as_of,
         "at_risk": bool(figures and figures.at_risk_on and as_of and figures.at_risk_on <= as_of),
         "history": history(shown, today=today),
+        "questionable": questionable_bindings(shown, user),
         "page": page,
         "purchases": tickets,
         "currency": currency(),

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 from django_tables2 import RequestConfig
 
-from commission.models import TicketCorrection
+from commission.models import Inquiry, TicketCorrection
 from commission.settlement import waiting_returns
 from kpis.leaving import departures
 from kpis.store_portfolios import store_portfolios
@@ -49,6 +49,7 @@ def store(request: HttpRequest, month: int, store_no: str) -> HttpResponse:
         .waiting()
         .filter(sale__store=shown)
         .count(),
+        "waiting_inquiries": Inquiry.objects.for_user(request.user).unanswered().filter(store=shown).count(),
         "waiting_returns": waiting_returns().filter(sale__store=shown).count(),
         "departures": departures(shown, today=timezone.localdate()),
         "may_change": reader(request).office != User.Office.AUDITOR,

@@ -23,5 +23,7 @@ def _address(check: CloseCheck, month: Month) -> str:
         return f"{reverse('waiting_returns')}?{urlencode({'month': month.name})}"
     if check.code == "waiting_correction":
         return reverse("corrections")
+    if check.code == "waiting_inquiry":
+        return f"{reverse('inquiries')}?{urlencode({'state': 'open'})}"
     lists = {"unattributed_ticket": "unattributed_tickets", "members_without_owner": "month_unassigned"}
     return reverse(lists[check.code], args=[month.pk]) if check.code in lists else ""

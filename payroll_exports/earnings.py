@@ -12,6 +12,7 @@ from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, Que
 from django.db.models.expressions import Combinable
 
 from commission.bands import accelerator, plan_of_store, plans_in
+from commission.contested import held_amounts
 from commission.models import Attribution
 from commission.money import round_half_away
 from payroll_exports.line_codes import LineCode
@@ -66,6 +67,7 @@ def earnings(month: Month, clerks: Iterable[int] | None = None) -> dict[int, lis
     credits = _add_commission(lines, month, ids)
     _add_base(lines, month, posted)
     _add_bands(lines, month, posted, credits)
+    _add_held(lines, month, ids)
     _add_carried(lines, month, ids)
     return {
         clerk: [lines[clerk][code] for code in LineCode if code in lines[clerk]]
@@ -175,6 +177,12 @@ def _add_bands(lines: Lines, month: Month, posted: dict[int, Posted], credits: d
         plan = plan_of_store(plans, home[1], home[0]) if home else None
         if plan:
             _add(lines, clerk, LineCode.BAND, 0, accelerator(credit_amount, plan.bands.all()))
+
+
+def _add_held(lines: Lines, month: Month, clerks: list[int] | None) -> None:
+    """Adds what inquiries hold of a clerk's pay, or give back; the quantity is the number of inquiries."""
+    for clerk, held in held_amounts(month, clerks).items():
+        _add(lines, clerk, LineCode.HELD, len({one.inquiry_id for one in held}), sum(one.amount for one in held))
 
 
 def _add_carried(lines: Lines, month: Month, clerks: list[int] | None) -> None:

@@ -20,6 +20,8 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from commission.attribution import lock_ledger
+from commission.contested import record_held
+from commission.inquiries import waiting_inquiries
 from commission.models import Attribution, SaleLine, SalePart
 from commission.money import format_amount
 from commission.ticket_corrections import waiting_corrections
@@ -143,7 +145,7 @@ def close_checklist(month: Month, today: dt.date | None = None) -> list[CloseChe
         return []
     checks = [_earlier_months(month), _unmatched_returns(month), _unattributed_parts(month)]
     checks += [_not_over(month, today or timezone.localdate()), _members_without_owner(month)]
-    checks.append(_waiting_corrections(month))
+    checks += [_waiting_corrections(month), _waiting_inquiries(month)]
     return [check for check in checks if check.count]
 
 
@@ -236,6 +238,20 @@ def _waiting_corrections(month: Month) -> CloseCheck:
         [
             _("store %(store)s, %(date)s, ticket %(ticket)s")
             % {"store": one.sale.store.store_no, "date": one.sale.business_date, "ticket": one.sale.ticket_no}
+            for one in waiting[:_EXAMPLES]
+        ],
+    )
+
+
+def _waiting_inquiries(month: Month) -> CloseCheck:
+    waiting = waiting_inquiries(month).select_related("asker")
+    return CloseCheck(
+        "waiting_inquiry",
+        False,
+        waiting.count(),
+        _("Inquiries wait for an answer: the close holds the amount in question of each until it is answered."),
+        [
+            _("%(title)s (asked by %(name)s)") % {"title": one.title, "name": one.asker.name}
             for one in waiting[:_EXAMPLES]
         ],
     )
@@ -385,6 +401,7 @@ def close_month(
             raise CloseRefused(str(error)) from error
         tell(_("payslips"))
         _lock_payslips(month, books)
+        record_held(month)
         tell(_("tie-out"))
         figures = _tie_out(month, _locked_commission(month))
         _refuse_unless_tied(month, figures)

@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from django.db import models
+from django.db.models import Count, Sum
 from django.utils.translation import gettext as _
 
 from commission.ledger_proof import (
@@ -25,7 +26,7 @@ from commission.ledger_proof import (
     ledger_tables,
     month_digest,
 )
-from commission.models import Attribution, Band, Plan, Sale, SaleLine, SalePart
+from commission.models import Attribution, Band, HeldAmount, Plan, Sale, SaleLine, SalePart
 from commission.money import format_amount
 from commission.verify import ClerkTotals, Finding, half_away, verify_ledger
 from kpis.models import PortfolioMonth
@@ -44,6 +45,7 @@ def frozen_tables(month: Month) -> list[FrozenTable]:
         frozen(PortfolioMonth.objects.filter(month=month)),
         frozen(Payslip.objects.filter(month=month)),
         frozen(EarningLine.objects.filter(month=month)),
+        frozen(HeldAmount.objects.filter(month=month)),
     ]
 
 
@@ -132,7 +134,7 @@ def _changed(month: Month, table: FrozenTable, difference: Difference) -> Findin
 def _name(model: type[models.Model], key: int) -> str:
     """What people call a row: its ticket, or its clerk."""
     tickets = {Sale: "", SalePart: "sale__", SaleLine: "sale__", Attribution: "part__sale__"}
-    clerks = {Payslip: "clerk__", EarningLine: "payslip__clerk__", PortfolioMonth: "clerk__"}
+    clerks = {Payslip: "clerk__", EarningLine: "payslip__clerk__", PortfolioMonth: "clerk__", HeldAmount: "clerk__"}
     rows = model._default_manager.filter(pk=key)
     if model in tickets:
         at = tickets[model]
@@ -197,7 +199,10 @@ def _quantity(line: list[int] | None) -> str:
 
 
 def _other_lines(month: Month, totals: ClerkTotals) -> Iterator[tuple[int, str, int, int]]:
-    """Base salary and accelerator of each clerk, from postings, salaries and bands."""
+    """Base salary, accelerator and what is held of each clerk, from postings, salaries, bands and inquiries."""
+    held = HeldAmount.objects.filter(month=month).order_by().values_list("clerk")
+    for key, inquiries, amount in held.annotate(Count("inquiry", distinct=True), Sum("amount")):
+        yield key, "HELD", inquiries, amount
     days: dict[int, set[dt.date]] = defaultdict(set)
     home: dict[int, tuple[dt.date, int]] = {}
     postings = Posting.objects.filter(valid_from__lte=month.ends_on, valid_to__gt=month.starts_on)
@@ -248,10 +253,10 @@ def _accelerator(credit: int, steps: list[tuple[int, int]]) -> int:
 
 
 def _carry(month: Month, due: dict[int, dict[str, list[int]]], locked: dict[int, dict[str, list[int]]]) -> None:
-    """Adds what is carried in and out, over the lines that come from elsewhere (KPI, held, adjustments) as locked."""
+    """Adds what is carried in and out, over the lines that come from elsewhere (KPI, adjustments) as locked."""
     for clerk, own in locked.items():
         for code, line in own.items():
-            if code not in (*_COMMISSION, "BASE", "BAND", "CARRIED_IN", "CARRIED_OUT"):
+            if code not in (*_COMMISSION, "BASE", "BAND", "HELD", "CARRIED_IN", "CARRIED_OUT"):
                 due[clerk][code] = line
     year, number = divmod(month.pk, 100)
     before = month.pk - 1 if number > 1 else (year - 1) * 100 + 12

@@ -1,9 +1,10 @@
 from django.urls import path
 
-from payroll_exports import checklist_views, roster_views, views
+from payroll_exports import checklist_views, inquiry_views, roster_views, views
 
 urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
+    path("clerks/<month:month>/<path:clerk_no>/question/", inquiry_views.question_line, name="question_line"),
     path("clerks/<month:month>/<path:clerk_no>/lines/<slug:code>/", views.line_tickets, name="line_tickets"),
     path("clerks/<month:month>/<path:clerk_no>/", views.clerk_month, name="clerk_month"),
     path("payslips/", views.payslips, name="payslips"),

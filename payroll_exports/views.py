@@ -26,6 +26,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django_tables2 import RequestConfig
 
 from commission.explain import clerk_rows, entry, with_parties
+from commission.inquiries import news
 from commission.tables import currency, in_currency
 from payroll_exports import clerk_month as months_of_clerks
 from payroll_exports.checklist_links import linked
@@ -100,8 +101,10 @@ def clerk_month(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse
     clerk = get_object_or_404(Clerk.objects.for_user(request.user), clerk_no=clerk_no)
     shown = get_object_or_404(Month, pk=month)
     recent = with_parties(clerk_rows(clerk, shown))[:RECENT_TICKETS]
+    own = clerk.pk == reader(request).clerk_id
     context = {
-        "here": "my_month" if clerk.pk == reader(request).clerk_id else "stores",
+        "here": "my_month" if own else "stores",
+        "inquiries": news(clerk).select_related("asker", "other") if own else [],
         "clerk": clerk,
         "month": shown,
         "figures": months_of_clerks.clerk_month(clerk, shown, today=timezone.localdate()),
@@ -127,6 +130,7 @@ def line_tickets(request: HttpRequest, month: int, clerk_no: str, code: str) -> 
         "here": "my_month" if clerk.pk == reader(request).clerk_id else "stores",
         "clerk": clerk,
         "month": shown,
+        "code": code,
         "name": LineCode(code).label,
         "page": page,
         "entries": [entry(row, clerk, row.line_amount) for row in page],

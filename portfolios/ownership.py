@@ -28,6 +28,7 @@ class HistoryEntry:
     batch: BindingBatch | None = None
     ended_by: BindingBatch | None = None
     voided_by: BindingBatch | None = None
+    binding_id: int | None = None
 
 
 def owners_on(member_ids: Collection[int], on: dt.date) -> dict[int, Binding]:
@@ -91,6 +92,7 @@ def history(member: Member, *, today: dt.date) -> list[HistoryEntry]:
             batch=binding.batch,
             ended_by=binding.ended_by,
             voided_by=binding.voided_by,
+            binding_id=binding.pk,
         )
         for binding in bindings
     ]

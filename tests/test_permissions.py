@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from pytest_django import DjangoDbBlocker
 
+from commission.inquiries import ask_owned
 from commission.ticket_corrections import ask_for_member
 from portfolios.models import Month, User
 from tests.cast import Cast, one_cast
@@ -32,6 +33,7 @@ class Route(NamedTuple):
 TICKET = "the split ticket"
 PROPOSAL = "the proposal for the first store"
 CORRECTION = "what 李 asked for"
+INQUIRY, BINDING = "what 王 questioned of 李's", "the binding of 李's member"
 MEMBER, UNASSIGNED = "李's member", "the unassigned member"
 ROUTES = [
     Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
@@ -58,6 +60,21 @@ ROUTES = [
     Route("corrections", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
     Route("decide_correction", (CORRECTION,), "post", (LOGIN, 404, 404, 302, 404, 302, 404)),
     Route("decide_correction", (CORRECTION,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    # 王, who asked, is none of these; the manager's own clerk number lets the manager ask too.
+    Route("question_ticket", (TICKET,), "get", (LOGIN, 200, 404, 200, 404, 404, 404)),
+    Route("question_ticket", (TICKET,), "post", (LOGIN, 422, 404, 422, 404, 404, 404)),
+    Route("question_binding", (BINDING,), "get", (LOGIN, 404, 404, 200, 404, 404, 404)),
+    Route("question_binding", (BINDING,), "post", (LOGIN, 404, 404, 422, 404, 404, 404)),
+    Route("question_line", (202601, "C1"), "get", (LOGIN, 200, 404, 404, 404, 404, 404)),
+    Route("question_line", (202601, "C1"), "post", (LOGIN, 422, 404, 404, 404, 404, 404)),
+    Route("inquiries", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
+    Route("inquiry", (INQUIRY,), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
+    Route("comment_on_inquiry", (INQUIRY,), "post", (LOGIN, 422, 404, 422, 404, 422, 404)),
+    Route("comment_on_inquiry", (INQUIRY,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("answer_inquiry", (INQUIRY,), "post", (LOGIN, 404, 404, 422, 404, 422, 404)),
+    Route("answer_inquiry", (INQUIRY,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("withdraw_inquiry", (INQUIRY,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("withdraw_inquiry", (INQUIRY,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("clerk_tickets", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
     Route("waiting_returns", (), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
     # Nothing waits on it.
@@ -170,10 +187,13 @@ def test_what_each_person_gets(cast: Cast) -> None:
     clerk, walk_in = cast.users["clerk"], cast.chain.sale("02-04", (cast.chain.li, 10_000))[0].sale
     assert clerk is not None
     correction = ask_for_member(walk_in, card="M1", reason="forgotten", asked_by=clerk)
+    wang = cast.user("wang", clerk=cast.chain.wang)
+    binding = cast.member.bindings.get()
+    inquiry = ask_owned(binding, text="mine", asked_by=wang)
     answers = {}
     for route in ROUTES:
         there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
-        there[CORRECTION] = correction.pk
+        there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
         there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk}
         url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
         answers[route[:3]] = dict(
