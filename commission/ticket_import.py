@@ -18,7 +18,7 @@ from django.db.models import Count, Max, Model, Q, Sum
 from django.utils.translation import gettext as _
 
 from commission.attribution import attribute, lock_ledger
-from commission.models import Attribution, Booking, Sale, SaleLine, SalePart
+from commission.models import Attribution, Booking, Sale, SaleLine, SalePart, TicketCorrection
 from commission.money import format_amount
 from commission.ticket_lines import COLUMNS, LINE_COLUMNS, STAGED_COLUMNS, LineReader, PlanBook, Rate, StagedLine
 from portfolios.duplicates import credit_survivors
@@ -517,16 +517,18 @@ def _return_parts() -> None:
         "CREATE TEMPORARY TABLE return_part AS "
         "SELECT %s + ROW_NUMBER() OVER (ORDER BY rs.business_date, rs.sold_at, rs.id, MIN(r.line_no)) AS id, "
         f"rs.id AS sale_id, {of_part}, r.server_id, op.id AS original_id, MIN(r.line_no) AS number, "
+        "CAST(NULL AS bigint) AS correction_id, "
         f"{_totals('r', 'm')} FROM matched_return m "
         "JOIN commission_saleline r ON r.id = m.line_id JOIN commission_saleline o ON o.id = m.original_line_id "
         "JOIN commission_salepart op ON op.id = o.part_id JOIN commission_sale rs ON rs.id = r.sale_id "
         f"GROUP BY rs.id, rs.sold_at, {of_part}, r.server_id, op.id",
         [_newest(SalePart)],
     )
+    _correct_returns()
     credit_survivors("return_part")
     columns = (
         "id, sale_id, number, store_id, business_date, month_number, member_id, server_id, original_id, plan_id, "
-        "commissionable_amount, excluded_amount, commission_e4"
+        "commissionable_amount, excluded_amount, commission_e4, correction_id"
     )
     _execute(
         f"INSERT INTO commission_salepart ({columns}, settled) SELECT {columns}, false FROM return_part ORDER BY id"
@@ -540,3 +542,18 @@ def _return_parts() -> None:
         "AND COALESCE(p.server_id, 0) = COALESCE(commission_saleline.server_id, 0)"
     )
     _number_after(SalePart)
+
+
+def _correct_returns() -> None:
+    """Gives returns with the card of their sale the member that a correction has given the sale meanwhile.
+
+    What comes back with the card of the sale comes back with the wrong one too.
+    """
+    _execute(
+        "UPDATE return_part SET member_id = op.member_id, correction_id = c.id "
+        "FROM (SELECT sale_id, MAX(id) AS id FROM commission_ticketcorrection WHERE what = %s AND approved "
+        "GROUP BY sale_id) c JOIN commission_sale os ON os.id = c.sale_id "
+        "JOIN commission_salepart op ON op.sale_id = os.id "
+        "WHERE return_part.original_id = op.id AND return_part.member_id IS NOT DISTINCT FROM os.member_id",
+        [TicketCorrection.What.MEMBER],
+    )

@@ -450,6 +450,18 @@ def test_a_forgotten_card_did_buy_and_a_wrong_one_did_not(till: Till) -> None:
     assert {card: tickets_of(card) for card in ("M1", "M2")} == {"M1": {"T1", "R1"}, "M2": {"T2"}}
 
 
+def test_what_comes_back_after_the_correction_comes_back_with_the_right_card(till: Till) -> None:
+    """T1 of 200.00 was rung up with M1's card; it is M2's. 50.00 and 30.00 of it come back with M1's and with none."""
+    make_member("M2", "C2")
+    till.load(ticket("T1", "03-05", line("200.00", by="C3"), member="M1"))
+    other_member("T1", "M2")
+    till.load(ticket("R1", "03-08", line("-50.00", of=("T1", "03-05", 1)), member="M1"))
+    till.load(ticket("R2", "03-09", line("-30.00", of=("T1", "03-05", 1))))
+    assert (spend("M1")[0], spend("M2")[0]) == (0, 15_000)
+    assert {card: tickets_of(card) for card in ("M1", "M2")} == {"M1": set(), "M2": {"T1", "R1"}}
+    assert list(verify_ledger(Month.objects.get(pk=202603), ClerkTotals())) == []
+
+
 def tickets_of(card: str) -> set[str]:
     _page, shown = purchases(Member.objects.get(member_no=card), user=hr(), number=1)
     return {purchase.sale.ticket_no for purchase in shown}
