@@ -20,10 +20,11 @@ from commission.attribution import lock_ledger
 from commission.bands import accelerators
 from commission.corrections import correct
 from commission.models import Attribution, Band, Booking, Plan, PlanChange, PlanProduct, PlanRate, SalePart
+from commission.plan_terms import PlanTerms, write_terms
 from commission.plans import booked_otherwise, is_used, lacking_rates, misdated_band_plans
 from commission.rebinding import hold_ledger
 from commission.repricing import BeyondMeasure, reprice
-from portfolios.models import OPEN_END, Clerk, Month, User
+from portfolios.models import OPEN_END, Clerk, Month, User, on_date
 from portfolios.months import first_open_day, first_open_month, require_open
 from portfolios.postings import postings_in
 
@@ -116,9 +117,15 @@ def predecessor(plan: Plan) -> Plan | None:
     return found
 
 
-def plan_before(plan: Plan) -> Plan | None:
-    """The issued plan of the same scope that a plan follows; of a superseded one too."""
-    found: Plan | None = _same_scope(plan).filter(valid_from__lt=plan.valid_from).order_by("valid_from").last()
+def compared_with(plan: Plan) -> Plan | None:
+    """The plan that people knew before this one: the one it took the place of or follows, else the chain's."""
+    change = plan.changes.filter(applied_at__isnull=False).select_related("replaces").first()
+    if change and change.replaces:
+        return change.replaces
+    found: Plan | None = predecessor(plan)
+    found = found or _same_scope(plan).filter(valid_from__lt=plan.valid_from).order_by("valid_from").last()
+    if found is None and plan.store_id:
+        return Plan.objects.issued().filter(on_date(plan.valid_from), store=None).first()
     return found
 
 
@@ -330,6 +337,20 @@ def discard(plan: Plan) -> None:
         if not plan.is_draft:
             raise PlanRefused(_("Plan %(plan)s is issued: only a draft is discarded.") % {"plan": plan})
         plan.delete()
+
+
+def change_terms(plan: Plan, terms: PlanTerms) -> None:
+    """Writes other terms of a plan that no ticket has used, on the days that it has.
+
+    Raises PlanRefused, or MonthError where it begins in a closed month.
+    """
+    with transaction.atomic():
+        hold_ledger()
+        plan = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        check_editable(plan)
+        write_terms(plan, terms)
+        if not plan.is_draft:
+            check_complete(plan)
 
 
 def check_editable(plan: Plan) -> None:

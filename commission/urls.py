@@ -1,6 +1,6 @@
 from django.urls import path
 
-from commission import correction_views, inquiry_views, return_views, views
+from commission import correction_views, inquiry_views, plan_views, return_views, views
 
 urlpatterns = [
     path("corrections/", correction_views.corrections, name="corrections"),
@@ -11,6 +11,16 @@ urlpatterns = [
     path("inquiries/<int:pk>/answer/", inquiry_views.answer_inquiry, name="answer_inquiry"),
     path("inquiries/<int:pk>/withdraw/", inquiry_views.withdraw_inquiry, name="withdraw_inquiry"),
     path("bindings/<int:pk>/question/", inquiry_views.question_binding, name="question_binding"),
+    path("plans/", plan_views.plans, name="plans"),
+    path("plans/new/", plan_views.new_plan, name="new_plan"),
+    path("plans/<int:pk>/", plan_views.plan, name="plan"),
+    path("plans/<int:pk>/edit/", plan_views.edit_plan, name="edit_plan"),
+    path("plans/<int:pk>/end/", plan_views.end_plan_on, name="end_plan"),
+    path("plans/<int:pk>/withdraw/", plan_views.withdraw_plan, name="withdraw_plan"),
+    path("plans/<int:pk>/discard/", plan_views.discard_plan, name="discard_plan"),
+    path("plans/<int:pk>/preview/", plan_views.preview_plan, name="preview_plan"),
+    path("plans/changes/<int:pk>/", plan_views.plan_change, name="plan_change"),
+    path("plans/changes/<int:pk>/apply/", plan_views.apply_plan_change, name="apply_plan_change"),
     path("returns/", return_views.waiting_returns, name="waiting_returns"),
     path("returns/<int:pk>/settle/", return_views.settle_waiting_return, name="settle_waiting_return"),
     path("tickets/", views.my_tickets, name="my_tickets"),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django.db.models import Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
 from django.db.models.expressions import Combinable
 
-from commission.bands import accelerator, plan_of_store, plans_in
+from commission.bands import accelerators
 from commission.contested import held_amounts
 from commission.models import Attribution
 from commission.money import round_half_away
@@ -171,12 +171,8 @@ def _add_base(lines: Lines, month: Month, posted: dict[int, Posted]) -> None:
 
 def _add_bands(lines: Lines, month: Month, posted: dict[int, Posted], credits: dict[int, int]) -> None:
     """Adds the accelerator, by the plan of the home store on the last day posted to one."""
-    plans = plans_in(month)
-    for clerk, credit_amount in credits.items():
-        home = posted[clerk].home if clerk in posted else None
-        plan = plan_of_store(plans, home[1], home[0]) if home else None
-        if plan:
-            _add(lines, clerk, LineCode.BAND, 0, accelerator(credit_amount, plan.bands.all()))
+    for clerk, amount in accelerators(month, credits, posted).items():
+        _add(lines, clerk, LineCode.BAND, 0, amount)
 
 
 def _add_held(lines: Lines, month: Month, clerks: list[int] | None) -> None:

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
+from commission.models import Category, Plan, PlanRate
 from kpis.models import Proposal
 from kpis.proposals import Options, draft
 from payroll_exports.models import Job, Payslip, Salary
@@ -82,6 +83,13 @@ class Cast:
 
     def month(self, number: int) -> Month:
         return self.chain.month(number)
+
+    @staticmethod
+    def next_plan() -> Plan:
+        """A draft of what follows the chain's plan in March: 4% in place of 3%, and the rest as before."""
+        plan = Plan.objects.create(plan_no="2026-B", valid_from=day("03-01"), state=Plan.State.DRAFT)
+        PlanRate.objects.create(plan=plan, category=Category.objects.get(category="otc"), rate_bp=400)
+        return plan
 
 
 def one_cast(django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:

@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from pytest_django import DjangoDbBlocker
 
 from commission.inquiries import ask_owned
+from commission.plan_changes import preview
 from commission.ticket_corrections import ask_for_member
 from portfolios.models import Month, User
 from tests.cast import Cast, one_cast
@@ -33,6 +34,7 @@ class Route(NamedTuple):
 TICKET = "the split ticket"
 PROPOSAL = "the proposal for the first store"
 CORRECTION = "what 李 asked for"
+PLAN, DRAFT, PLAN_CHANGE = "the chain's plan", "a draft of the next one", "the preview of issuing it"
 INQUIRY, BINDING = "what 王 questioned of 李's", "the binding of 李's member"
 MEMBER, UNASSIGNED = "李's member", "the unassigned member"
 ROUTES = [
@@ -80,6 +82,26 @@ ROUTES = [
     # Nothing waits on it.
     Route("settle_waiting_return", (TICKET,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("settle_waiting_return", (TICKET,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("plans", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
+    Route("plan", (PLAN,), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
+    Route("plan", (DRAFT,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("new_plan", (), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("new_plan", (), "post", (LOGIN, 404, 404, 404, 404, 422, 404)),
+    Route("edit_plan", (DRAFT,), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("edit_plan", (DRAFT,), "post", (LOGIN, 404, 404, 404, 404, 422, 404)),
+    # Tickets use it.
+    Route("edit_plan", (PLAN,), "get", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    *(
+        Route(name, (DRAFT,), "post", (LOGIN, 404, 404, 404, 404, 302, 404))
+        for name in ("discard_plan", "withdraw_plan", "end_plan", "preview_plan")
+    ),
+    *(
+        Route(name, (DRAFT,), "get", (LOGIN, 405, 405, 405, 405, 405, 405))
+        for name in ("discard_plan", "withdraw_plan", "end_plan", "preview_plan")
+    ),
+    Route("plan_change", (PLAN_CHANGE,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("apply_plan_change", (PLAN_CHANGE,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("apply_plan_change", (PLAN_CHANGE,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("unattributed_tickets", (202602,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("month_unassigned", (202602,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("stores", (), "get", (LOGIN, 404, 404, 302, 302, 302, 302)),
@@ -190,10 +212,12 @@ def test_what_each_person_gets(cast: Cast) -> None:
     wang = cast.user("wang", clerk=cast.chain.wang)
     binding = cast.member.bindings.get()
     inquiry = ask_owned(binding, text="mine", asked_by=wang)
+    change = preview(cast.next_plan(), by=None)
     answers = {}
     for route in ROUTES:
         there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
         there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
+        there |= {PLAN: cast.chain.plan.pk, DRAFT: change.plan_id, PLAN_CHANGE: change.pk}
         there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk}
         url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
         answers[route[:3]] = dict(

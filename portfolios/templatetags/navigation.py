@@ -41,5 +41,6 @@ def navigation(context: dict[str, Any]) -> dict[str, Any]:
     if user.office or user.clerk_id:
         places.append(("payslips", _("Payslips"), "payslips"))
     if user.office:
+        places.append(("plans", _("Plans"), "plans"))
         places.append(("roster", _("Roster"), "roster"))
     return {"places": [Place(reverse(name), label, icon, here == name) for name, label, icon in places]}
