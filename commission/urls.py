@@ -1,6 +1,6 @@
 from django.urls import path
 
-from commission import correction_views, inquiry_views, plan_views, return_views, views
+from commission import correction_views, inquiry_views, plan_views, return_views, views, what_if_views
 
 urlpatterns = [
     path("corrections/", correction_views.corrections, name="corrections"),
@@ -29,4 +29,6 @@ urlpatterns = [
     path("tickets/<int:pk>/question/", inquiry_views.question_ticket, name="question_ticket"),
     path("tickets/<int:pk>/correct/", correction_views.correct_ticket, name="correct_ticket"),
     path("clerks/<month:month>/<path:clerk_no>/tickets/", views.clerk_tickets, name="clerk_tickets"),
+    path("what-if/", what_if_views.ask_what_if, name="what_if"),
+    path("what-if/what-if.csv", what_if_views.what_if_file, name="what_if_file"),
 ]

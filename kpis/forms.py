@@ -10,23 +10,10 @@ from django.utils.translation import gettext_lazy as _
 from kpis.leaving import home_clerks
 from kpis.models import Proposal
 from kpis.proposals import HAND_OVER_KEEP_BP, Options
+from portfolios.forms import PercentField
 from portfolios.models import Binding, Clerk, Posting, Store, on_date
 
 Kind = Proposal.Kind
-
-
-class PercentField(forms.DecimalField):
-    """A percentage with at most two decimals, as basis points; empty is None."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(min_value=0, max_value=1000, decimal_places=2, **options)
-
-    def clean(self, value: Any) -> int | None:
-        percent = super().clean(value)
-        return None if percent is None else int(percent * 100)
-
-    def prepare_value(self, value: Any) -> Any:
-        return value / 100 if isinstance(value, int) else value
 
 
 class ChangeForm(forms.Form):

@@ -1,9 +1,27 @@
-"""What a clerk fills in to enrol a member. The rules are in `portfolios.enrolment`, which says what is wrong."""
+"""What a clerk fills in to enrol a member, and fields that forms of every app use.
+
+The rules of enrolment are in `portfolios.enrolment`, which says what is wrong.
+"""
 
 import uuid
+from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+
+
+class PercentField(forms.DecimalField):
+    """A percentage with at most two decimals, as basis points; empty is None."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0, max_value=1000, decimal_places=2, **options)
+
+    def clean(self, value: Any) -> int | None:
+        percent = super().clean(value)
+        return None if percent is None else int(percent * 100)
+
+    def prepare_value(self, value: Any) -> Any:
+        return value / 100 if isinstance(value, int) else value
 
 
 class EnrolmentForm(forms.Form):

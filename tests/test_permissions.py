@@ -136,6 +136,9 @@ ROUTES = [
     Route("clerk_portfolio_file", ("C1", "pdf"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("store_portfolio", ("S1",), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
     Route("store_portfolio_file", ("S1", "xlsx"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
+    # Not asked anything yet; the file is there only for a question.
+    Route("what_if", (), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
+    Route("what_if_file", (), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("my_month", (), "get", (LOGIN, 302, 302, 302, 302, 404, 404)),
     Route("clerk_month", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
     Route("clerk_month", (202602, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
