@@ -124,7 +124,11 @@ def _questioned(inquiry: Inquiry) -> Iterator[SalePart]:
     """The sales that an inquiry is about; of a binding, those in its days from the first month that was open."""
     if inquiry.binding is None:
         assert inquiry.part is not None
-        yield inquiry.part
+        if inquiry.claim == Claim.MEMBER:
+            # The card is the whole ticket's.
+            yield from SalePart.objects.filter(sale=inquiry.part.sale_id, original__isnull=True, settled=False)
+        else:
+            yield inquiry.part
         return
     binding = inquiry.binding
     since, until = max(binding.valid_from, inquiry.month.starts_on), binding.valid_to

@@ -6,7 +6,7 @@ her or on to him. Nothing here edits what is booked.
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.conf import settings
@@ -216,11 +216,13 @@ def _ask(inquiry: Inquiry, *, text: str, asked_by: User, evidence: Evidence) -> 
 
 
 def askable_bindings(user: User) -> QuerySet[Binding]:
-    """The bindings that a clerk may question: other clerks', of members whose page the clerk may open."""
+    """The bindings that a clerk may question: other clerks', of members with a page for the clerk, or once owned."""
     if user.clerk is None:
         return Binding.objects.none()
     members = Member.objects.for_user(user, timezone.localdate()).order_by().values("pk")
-    return Binding.objects.valid().exclude(clerk=user.clerk).filter(member__in=members)
+    owned = Binding.objects.valid().filter(clerk=user.clerk).order_by().values("member")
+    others = Binding.objects.valid().exclude(clerk=user.clerk)
+    return others.filter(Q(member__in=members) | Q(member__in=owned))
 
 
 def questionable_bindings(member: Member, user: User) -> set[int]:
@@ -230,6 +232,13 @@ def questionable_bindings(member: Member, user: User) -> set[int]:
     since = first_open_day() or dt.date.min
     others = member.bindings.filter(voided_by__isnull=True, valid_to__gt=since).exclude(clerk=user.clerk_id)
     return set(others.values_list("pk", flat=True))
+
+
+def taken_over(members: Collection[int], clerk: Clerk, on: dt.date) -> dict[int, int]:
+    """By which binding, with a day in an open month, each member went to another clerk after a date; keys of both."""
+    others = Binding.objects.valid().filter(member__in=members, valid_from__gt=on).exclude(clerk=clerk)
+    others = others.filter(valid_to__gt=first_open_day() or dt.date.min)
+    return dict(others.order_by("-valid_from").values_list("member", "pk"))
 
 
 # --- What was on record ------------------------------------------------------------------------------------------

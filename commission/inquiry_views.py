@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.db.models import Case, Value, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -35,7 +36,7 @@ from commission.models import Sale, SalePart
 from commission.tables import currency
 from commission.templatetags.money import money_text
 from commission.ticket_corrections import askable_tickets
-from portfolios.models import User
+from portfolios.models import Member, User
 from portfolios.views import reader
 
 PER_PAGE = 50
@@ -109,7 +110,12 @@ def question_binding(request: HttpRequest, pk: int) -> HttpResponse:
             form.add_error(refusal.field if refusal.field in form.fields else None, str(refusal))
         else:
             return _asked(request, inquiry)
-    context = {"here": "members", "binding": binding, "form": form}
+    context = {
+        "here": "members",
+        "binding": binding,
+        "visible": Member.objects.for_user(user, timezone.localdate()).filter(pk=binding.member_id).exists(),
+        "form": form,
+    }
     return render(request, "commission/question_binding.html", context, status=422 if request.method == "POST" else 200)
 
 

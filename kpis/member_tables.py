@@ -1,5 +1,6 @@
 """The tables of members: the one of all of them, and a portfolio on a date."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import django_tables2 as tables
@@ -93,7 +94,10 @@ class MemberTable(tables.Table):
 
 
 class PortfolioTable(tables.Table):
-    """A portfolio on a date. `linked` are the members whose page the reader may open."""
+    """A portfolio on a date. `linked` are the members whose page the reader may open.
+
+    `taken_over` are bindings by which members went to another clerk since, and which the reader may question.
+    """
 
     name = tables.Column(_("Member"), accessor="member")
     clerk = tables.Column(_("Owner"), accessor="clerk__name", empty_values=())
@@ -105,14 +109,22 @@ class PortfolioTable(tables.Table):
         attrs = {"class": "ledger members"}
         orderable = False
 
-    def __init__(self, rows: list[PortfolioRow], *, linked: set[int], **options: Any) -> None:
-        self.linked = linked
+    def __init__(
+        self, rows: list[PortfolioRow], *, linked: set[int], taken_over: Mapping[int, int], **options: Any
+    ) -> None:
+        self.linked, self.taken_over = linked, taken_over
         super().__init__(rows, **options)
 
     def render_name(self, value: Member) -> SafeString:
         if value.pk in self.linked:
             return member_link(value)
-        return format_html('{} <span class="small card-no">{}</span>', value.name or value.member_no, value.member_no)
+        plain = format_html('{} <span class="small card-no">{}</span>', value.name or value.member_no, value.member_no)
+        if value.pk not in self.taken_over:
+            return plain
+        url = reverse("question_binding", args=[self.taken_over[value.pk]])
+        return format_html(
+            '{} <a class="small" href="{}">{}</a>', plain, url, gettext("another's since: question this")
+        )
 
     def render_clerk(self, record: PortfolioRow) -> SafeString:
         if record.clerk is None:

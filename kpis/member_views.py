@@ -14,7 +14,7 @@ from django.utils.http import content_disposition_header, urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from commission.inquiries import questionable_bindings
+from commission.inquiries import questionable_bindings, taken_over
 from commission.tables import currency, in_currency
 from kpis.care import may_close_complaints
 from kpis.care_views import CareForm, may_log
@@ -280,7 +280,12 @@ def _portfolio_page(
     context |= {
         "portfolio": portfolio,
         "page": page,
-        "table": PortfolioTable(rows, linked=linked, exclude=hidden),
+        "table": PortfolioTable(
+            rows,
+            linked=linked,
+            taken_over=taken_over(keys, clerk, on) if clerk and clerk.pk == user.clerk_id else {},
+            exclude=hidden,
+        ),
         "by_clerk": portfolio.by_clerk() if store else [],
         "left": clerk is not None and clerk.left_on is not None and clerk.left_on < on,
         "home": _home(clerk, on) if clerk else None,

@@ -57,6 +57,7 @@ EXPORTS = (
     Export("movement", gettext_lazy("Movement of the portfolios"), ("csv",)),
 )
 RECENT_TICKETS = 8
+NEWS = 5
 PAYSLIPS_PER_PAGE = 50
 ROWS_PER_PAGE = 50
 
@@ -104,7 +105,7 @@ def clerk_month(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse
     own = clerk.pk == reader(request).clerk_id
     context = {
         "here": "my_month" if own else "stores",
-        "inquiries": news(clerk).select_related("asker", "other") if own else [],
+        "inquiries": news(clerk).select_related("asker", "other")[:NEWS] if own else [],
         "clerk": clerk,
         "month": shown,
         "figures": months_of_clerks.clerk_month(clerk, shown, today=timezone.localdate()),

@@ -25,7 +25,7 @@ from commission.inquiries import (
     refuse,
     withdraw,
 )
-from commission.models import Attribution, HeldAmount, Inquiry, SalePart
+from commission.models import Attribution, HeldAmount, Inquiry, Plan, SalePart
 from payroll_exports.earnings import earnings
 from payroll_exports.models import EarningLine, Payslip
 from payroll_exports.pay_run import close_checklist, close_month, tie_out
@@ -33,6 +33,7 @@ from payroll_exports.proof import verify
 from portfolios.models import Binding, Clerk, Month, Posting, User
 from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day
+from tests.tampering import behind_the_rules
 
 pytestmark = pytest.mark.django_db
 
@@ -113,6 +114,62 @@ def test_what_is_in_question_is_what_the_rule_would_move(chain: People) -> None:
     for name, (inquiry, expected, other) in cases.items():
         assert (name, moved(inquiry), inquiry.other) == (name, expected, other)
         assert inquiry.contested_amount == expected[0]
+
+
+def test_a_card_is_the_whole_tickets(chain: People) -> None:
+    """李's part of 600 becomes 李's own, 张's of 300 is shared: 210 for 李."""
+    own, other = chain.sale("01-05", (chain.li, 20_000), (chain.zhang, 10_000))
+    inquiry = ask_member(other, card="M1", text="x", asked_by=chain.login(chain.li))
+    assert (moved(inquiry), inquiry.other) == ((210, 210), chain.zhang)
+    of_wang = chain.member("M2", chain.wang)
+    second = ask_member(own, card=of_wang.member_no, text="x", asked_by=chain.login(chain.wang))
+    assert (moved(second), second.other) == ((630, 420), chain.li)
+
+
+def earned(chain: People) -> dict[str, int]:
+    """What each clerk has of the ledger."""
+    return {
+        clerk.clerk_no: sum(
+            Attribution.objects.filter(**{side: clerk}).aggregate(t=Sum(f"{side}_commission_amount", default=0))["t"]
+            for side in ("owner", "server")
+        )
+        for clerk in (chain.li, chain.wang, chain.zhang)
+    }
+
+
+@pytest.mark.parametrize("claim", ["served", "member", "owned"])
+def test_what_is_in_question_is_what_a_grant_moves(chain: People, claim: str) -> None:
+    """To the fen, with amounts that don't divide, shares that leave the house some, and goods that come back."""
+    Plan.objects.update(owner_share_bp=6_667, house_share_bp=5_000, walk_in_share_bp=5_000)
+    nobodys, of_wang = chain.member("M0", None), chain.member("M2", chain.wang)
+    sold = [
+        chain.sale("01-05", (server, amount), member=member)[0]
+        for amount in (333, 20_017)
+        for server in (chain.zhang, chain.li, None)
+        for member in (chain.own, nobodys, None)
+    ]
+    for part in sold[::2]:
+        chain.sale("01-06", (chain.zhang, -part.commissionable_amount // 3), returns=part, member=part.member)
+    before = earned(chain)
+    if claim == "owned":
+        asked = [chain.says_the_member_was_his()]
+    elif claim == "served":
+        asked = [chain.says_he_served(part) for part in sold]
+    else:
+        wang = chain.login(chain.wang)
+        asked = [ask_member(part, card=of_wang.member_no, text="x", asked_by=wang) for part in sold]
+    gain, lost = 0, dict.fromkeys(before, 0)
+    for shift in shifts(asked):
+        gain += shift.gain_amount
+        if shift.inquiry.other:
+            lost[shift.inquiry.other.clerk_no] += shift.loss_amount
+    assert gain >= sum(lost.values()) > 0
+
+    for inquiry in asked:
+        grant(inquiry, by=chain.hr, reason="yes")
+
+    expected = {clerk: amount - lost[clerk] for clerk, amount in before.items()} | {"C2": before["C2"] + gain}
+    assert earned(chain) == expected
 
 
 def test_no_fen_is_in_question_twice(chain: People) -> None:
@@ -283,6 +340,16 @@ def test_a_binding_granted_after_the_close_pays_what_was_held_and_changes_the_op
     }  # fmt: skip
     chain.close(202603)
     assert chain.lines(202603) == {}
+
+
+def test_a_held_amount_that_was_changed_is_found(chain: People) -> None:
+    chain.says_he_served(chain.split())
+    chain.close(202601)
+    with behind_the_rules(HeldAmount):
+        HeldAmount.objects.update(amount=-170)
+        found = {(finding.what, finding.expected, finding.found) for finding in verify([chain.month(202601)])}
+    assert ("line HELD", "-1.70 (1)", "-1.80 (1)") in found
+    assert ("frozen row", "as at the close", "changed") in found
 
 
 def test_withdrawn_after_the_close_is_paid_back(chain: People) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from html import unescape
 
 import pytest
+import time_machine
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
@@ -11,8 +12,10 @@ from pytest_django import DjangoDbBlocker
 from commission.models import Inquiry, Sale
 from payroll_exports.checklist_links import linked
 from payroll_exports.pay_run import close_checklist, close_month
-from portfolios.models import Month
+from portfolios.bindings import assign
+from portfolios.models import Binding, BindingBatch, Month
 from tests.cast import Cast, one_cast
+from tests.small_chain import day
 from tests.test_pages import text as escaped_text
 
 pytestmark = pytest.mark.django_db
@@ -186,3 +189,26 @@ def test_the_list_goes_on_another_page(cast: Cast, wang: Client) -> None:
     assert "Page 1 of 2" in page
     assert "Line 50" in page
     assert "Line 0 waits" in main(wang.get(reverse("inquiries"), {"page": 2}))
+
+
+def test_a_member_who_went_to_another_clerk_is_questioned_from_the_past_portfolio(cast: Cast) -> None:
+    batch = BindingBatch.objects.create(source="test")
+    assign({cast.member.pk: cast.chain.wang.pk}, on=day("02-10"), reason=Binding.Reason.REASSIGNMENT, batch=batch)
+    (sold,) = cast.chain.sale("02-12", (cast.chain.zhang, 20_000), member=cast.member)
+    client = cast.client("clerk")
+    link = reverse("question_binding", args=[Binding.objects.get(batch=batch).pk])
+    with time_machine.travel("2026-02-20", tick=False):
+        portfolio = client.get(reverse("clerk_portfolio", args=["C1"]), {"on": "2026-02-05"})
+        assert link in portfolio.content.decode()
+        assert link not in cast.client("manager").get(portfolio.wsgi_request.get_full_path()).content.decode()
+        assert "Bound to 店员C2 since 2026-02-10: reassignment." in main(client.get(link))
+        page = main(client.post(link, {"text": "she asked for me"}, follow=True))
+        assert "Bound to 店员C2 since 2026-02-10 by reassignment" in page
+        assert cast.client("other_clerk").get(link).status_code == 404
+        inquiry = Inquiry.objects.get()
+        assert (inquiry.contested_amount, inquiry.other) == (420, cast.chain.wang)
+        manager = cast.client("manager")
+        manager.post(reverse("answer_inquiry", args=[inquiry.pk]), {"grant": "1", "reason": "she says so"})
+    assert [(row.owner, row.owner_commission_amount) for row in sold.attributions.order_by("pk")] == [
+        (cast.chain.wang, 420), (cast.chain.wang, -420), (cast.chain.li, 420),
+    ]  # fmt: skip
