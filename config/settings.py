@@ -203,5 +203,10 @@ ACTIVITY_WINDOW_DAYS = env.int("ACTIVITY_WINDOW_DAYS", default=90)
 TIER_SCOPE = env.str("TIER_SCOPE", default="chain")
 # Members of one clerk from which a split warns.
 MEMBERS_PER_CLERK_LIMIT = env.int("MEMBERS_PER_CLERK_LIMIT", default=500)
+# Days after a talk with an A or a B member when the next one is due.
+CARE_A_DAYS = env.int("CARE_A_DAYS", default=30)
+CARE_B_DAYS = env.int("CARE_B_DAYS", default=60)
+# Days after which a member is asked again whether phone and neighbourhood are right.
+PROFILE_STALE_DAYS = env.int("PROFILE_STALE_DAYS", default=180)
 # Amounts are integers in the currency's minor unit.
 CURRENCY = env.str("CURRENCY", default="CNY")

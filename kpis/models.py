@@ -12,6 +12,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from kpis.care_models import ContactResult as ContactResult
+from kpis.care_models import ProfileCheck as ProfileCheck
 from portfolios.database_rules import AppendOnly, OpenMonthOnly
 from portfolios.models import BindingBatch, Clerk, Member, Month, Store, User
 

@@ -99,10 +99,14 @@ def phone_number(text: str) -> str:
     return number
 
 
-def find_by_phone(phone: str, *, on: dt.date) -> list[KnownCard]:
-    """The cards that are open on a date and have this phone (as `phone_number` spells it), the oldest first."""
+def find_by_phone(phone: str, *, on: dt.date, besides: Member | None = None) -> list[KnownCard]:
+    """The cards that are open on a date and have this phone (as `phone_number` spells it), the oldest first.
+
+    `besides` is a card that is not looked for: the one whose phone is to be put right.
+    """
     cards = (
         Member.objects.filter(Q(closed_on__isnull=True) | Q(closed_on__gt=on), phone__in=_spellings(phone))
+        .exclude(pk=besides.pk if besides else None)
         .with_owner(on)
         .select_related("store")
         .order_by("enrolled_on", "member_no")

@@ -1,4 +1,4 @@
-"""manage.py refresh_members: the figures of the members table, made anew each night."""
+"""manage.py refresh_members: the figures of the members table, and what talks were followed by, each night."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from kpis.contact_results import refresh_contact_results
 from kpis.member_figures import refresh_member_figures
 from portfolios.roster_files import calendar_date
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
                 _("'%(text)s' is not a date: write it as YYYY-MM-DD, for example 2026-03-01.") % {"text": options["on"]}
             )
         changed = refresh_member_figures(on)
+        refresh_contact_results(on)
         self.stdout.write(
             _("The members' figures are as of %(day)s; those of %(count)d members have changed.")
             % {"day": on, "count": changed}
