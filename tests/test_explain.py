@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Sum
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pytest_django import DjangoAssertNumQueries
 
 from commission.explain import Grounds, sentences, why_not, with_parties
 from commission.models import Attribution, Sale
@@ -15,7 +19,7 @@ from portfolios.models import BindingBatch, Clerk, Month
 from tests.builders import Till, bind, close, day, line, make_chain, ticket
 from tests.small_chain import SmallChain
 from tests.test_corrections import correct_from
-from tests.test_ticket_corrections import login, other_member, post
+from tests.test_ticket_corrections import hr, login, other_member, post, sale
 
 pytestmark = pytest.mark.django_db
 
@@ -80,6 +84,25 @@ def test_every_other_kind_is_told(till: Till) -> None:
             "Plan 2026-A: owner and server 70/30.",
         ],
     ]
+
+
+def test_a_ticket_of_many_parts_takes_as_many_queries_as_one_of_one(
+    till: Till, client: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """Two sellers, an exchange and a correction: what is asked of the database stays the same."""
+    till.load(ticket("T1", "03-05", line("200.00", by="C3"), member="M1"))
+    back = line("-50.00", by="C2", of=("T1", "03-05", 1))
+    till.load(ticket("T2", "03-06", line("90.00", by="C3"), line("70.00", by="C2"), back, member="M1"))
+    bind("M1", "C2", since="03-06")
+    correct_from("03-06")
+    client.force_login(hr())
+    pages = {ticket_no: reverse("ticket", args=[sale(ticket_no).pk]) for ticket_no in ("T1", "T2")}
+    # The first page of a process asks for more: content types, say.
+    client.get(pages["T1"])
+    with CaptureQueriesContext(connection) as one:
+        assert client.get(pages["T1"]).context["rows"]
+    with django_assert_num_queries(len(one)):
+        assert len(client.get(pages["T2"]).context["rows"]) == 7
 
 
 def test_a_return_is_told_by_its_sale_and_a_correction_by_both_bindings(till: Till) -> None:
