@@ -121,7 +121,7 @@ def ask_member(part: SalePart, *, card: str, text: str, asked_by: User) -> Inqui
         Inquiry(claim=Claim.MEMBER, part=part, new_member=member, month=row.month, store=part.store, other=other),
         text=text,
         asked_by=asked_by,
-        evidence=lambda: _ticket_evidence(part, asker, asked_by),
+        evidence=lambda: _ticket_evidence(part, asker, asked_by, owning),
     )
 
 
@@ -244,7 +244,8 @@ def taken_over(members: Collection[int], clerk: Clerk, on: dt.date) -> dict[int,
 # --- What was on record ------------------------------------------------------------------------------------------
 
 
-def _ticket_evidence(part: SalePart, asker: Clerk, user: User) -> dict[str, Any]:
+def _ticket_evidence(part: SalePart, asker: Clerk, user: User, card: Binding | None = None) -> dict[str, Any]:
+    """`card` is the binding by which the asker owned the member whose sale it is said to be."""
     rows = list(with_parties(standing().filter(Q(part=part) | Q(part__original=part)).order_by("pk")))
     grounds = Grounds(rows)
     whole = [sentence for row in rows for sentence in sentences(row, grounds)]
@@ -254,7 +255,15 @@ def _ticket_evidence(part: SalePart, asker: Clerk, user: User) -> dict[str, Any]
         "store": part.store.name,
         "day": part.business_date,
     }
-    return {"title": title, "asker": whole if seen else why_not(part.sale, asker), "whole": whole}
+    said = []
+    if card is not None:
+        said = [_("It is said to be a sale to the member with card %(card)s.") % {"card": card.member.member_no}]
+        said.append(_binding_sentence(card))
+    return {
+        "title": title,
+        "asker": said + (whole if seen else why_not(part.sale, asker)),
+        "whole": said + whole,
+    }
 
 
 def _binding_evidence(binding: Binding, asker: Clerk, part: SalePart | None) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_from_the_question_to_the_answer(cast: Cast, wang: Client, zhang: Client
     # 张 is told on the first page, and sees what is in question of the own pay.
     home = main(zhang.get(reverse("my_month"), follow=True))
     assert "Ticket Q1, 店1, 2026-02-04 waits for an answer new" in home
-    assert "Held while in question 1 −1.80" in home
+    assert "Held while in question 1 inquiry −1.80" in home
     other = main(zhang.get(page))
     assert "Of your pay, as of now 1.80" in other
     assert "店员C3: 1.80, the rest." in other
@@ -143,6 +143,19 @@ def test_whose_the_member_was_is_questioned_from_the_ticket_or_the_member(cast: 
     assert "Member M1, bound to 店员C1 since 2026-01-01" in shown
     # A manager answers no question of the own.
     assert "Refuse" not in shown
+
+
+def test_a_forgotten_card_is_named_to_who_decides(cast: Cast) -> None:
+    (part,) = cast.chain.sale("02-04", (cast.chain.zhang, 20_000))
+    client, sale = cast.client("clerk"), part.sale
+    ask(client, sale, part=str(part.pk), claim="member", card="M1", text="left at home")
+    page = reverse("inquiry", args=[Inquiry.objects.get().pk])
+    shown = main(cast.client("manager").get(page))
+    assert "It is said to be a sale to the member with card M1." in shown
+    assert "Bound to 店员C1 since 2026-01-01 by enrolment" in shown
+    assert "In question when it was asked 4.20" in shown
+    # 李 has no part in the walk-in yet.
+    assert "4.20" not in main(client.get(page))
 
 
 def test_a_line_is_questioned_from_the_month(cast: Cast) -> None:
