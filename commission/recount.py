@@ -6,7 +6,7 @@ does: where that was posted before the first of the months, it takes back what w
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -248,6 +248,10 @@ def _list(numbers: Iterable[int]) -> str:
     return ", ".join(str(int(number)) for number in numbers)
 
 
+def _places(values: Sized) -> str:
+    return ", ".join(["%s"] * len(values))
+
+
 def _sales(first: int, last: int, asked: Recount) -> Sql:
     """The rows of sales: a correction of one is opposite in sign to what it reverses, and shared out like it."""
     in_terms = _in_terms(asked, "a.store_id")
@@ -338,15 +342,13 @@ def _changed_parts(first: int, last: int, asked: Recount) -> Sql:
     """The parts with a line at another rate, and how much more that is, in ten-thousandths of the minor unit."""
     assert asked.terms is not None
     plan = asked.terms.plan.pk
-    products = list(asked.products)
-    in_category = (
-        f"(l.category_id IN ({_list(asked.rates)}) AND NOT EXISTS (SELECT 1 FROM commission_planproduct own "
-        f"WHERE own.plan_id = {plan} AND own.product_no = l.product_no))"
-        if asked.rates
-        else "1 = 0"
-    )
-    at_product = f"l.product_no IN ({', '.join(['%s'] * len(products))})" if products else "1 = 0"
+    changed, priced = list(asked.products), list(asked.terms.products)
+    at_product = f"l.product_no IN ({_places(changed)})" if changed else "1 = 0"
+    # A product with a rate of its own is not touched by its category's.
+    by_category = f" AND l.product_no NOT IN ({_places(priced)})" if priced else ""
+    in_category = f"l.category_id IN ({_list(asked.rates)}){by_category}" if asked.rates else "1 = 0"
     at_rate = f"NOT l.excluded AND ({at_product} OR {in_category})"
+    at_rate_params = [*changed, *(priced if asked.rates else [])]
 
     def anew(of_units: Callable[[int], str]) -> Sql:
         whens, params = [], []
@@ -382,5 +384,5 @@ def _changed_parts(first: int, last: int, asked: Recount) -> Sql:
         "FROM returned_line l JOIN commission_salepart r ON r.id = l.part_id "
         "JOIN commission_salepart p ON p.id = r.original_id "
         f"WHERE r.plan_id = {plan}{of_store} AND {at_rate}) AS line GROUP BY part_id, part_e4",
-        [*sold_params, *products, *back_params, *products],
+        [*sold_params, *at_rate_params, *back_params, *at_rate_params],
     )

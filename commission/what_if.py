@@ -70,7 +70,7 @@ def what_if(
     """What each clerk would have earned in the months from `first` to `last`; nothing is written.
 
     With a store, the terms hold for its tickets and for the accelerator of its clerks; a move holds everywhere. Pay is
-    commission and accelerator: the base salary, KPI and what is carried are left out. Raises WhatIfError.
+    commission and accelerator: the base salary, KPI, what is held and what is carried are left out. Raises WhatIfError.
     """
     months = list(Month.objects.filter(pk__gte=first.pk, pk__lte=last.pk).order_by("pk"))
     if not months:
@@ -136,8 +136,11 @@ def _clerk_pay(
                 continue
             bands = bands_of[plan.pk]
             changed = terms is not None and plan == terms.plan and store in (None, clerk.store)
-            clerk.accelerator_before += accelerator(credit, bands)
-            clerk.accelerator_after += accelerator(credit + more_credit, other_bands if changed else bands)
+            earned = accelerator(credit, bands)
+            clerk.accelerator_before += earned
+            if changed or more_credit:
+                earned = accelerator(credit + more_credit, other_bands if changed else bands)
+            clerk.accelerator_after += earned
     return sorted(pay.values(), key=lambda row: (-row.difference, row.clerk.clerk_no))
 
 

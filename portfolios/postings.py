@@ -32,16 +32,16 @@ def postings_in(month: Month, clerks: list[int] | None = None) -> dict[int, Post
     ).order_by("clerk", "store")
     days = [month.starts_on + dt.timedelta(days=n) for n in range(month.days)]
     found: dict[int, Posted] = defaultdict(Posted)
-    for posting in postings.select_related("clerk"):
-        clerk = posting.clerk
-        first = max(posting.valid_from, clerk.hired_on, month.starts_on)
-        last = min(posting.valid_to - dt.timedelta(days=1), clerk.left_on or month.ends_on, month.ends_on)
+    columns = ("clerk", "clerk__hired_on", "clerk__left_on", "store", "role", "valid_from", "valid_to")
+    for clerk, hired_on, left_on, store, role, valid_from, valid_to in postings.values_list(*columns):
+        first = max(valid_from, hired_on, month.starts_on)
+        last = min(valid_to - dt.timedelta(days=1), left_on or month.ends_on, month.ends_on)
         if first > last:
             continue
-        posted = found[clerk.pk]
+        posted = found[clerk]
         posted.days.update(days[(first - month.starts_on).days : (last - month.starts_on).days + 1])
-        place = (last, posting.store_id)
+        place = (last, store)
         posted.last = max(posted.last or place, place)
-        if posting.role == Posting.Role.CLERK:
+        if role == Posting.Role.CLERK:
             posted.home = max(posted.home or place, place)
     return found

@@ -278,11 +278,16 @@ OTHER_RATES = {"otc": 350, "device": 155, "care": 475}
 OTHER_PRODUCTS = {"UNIT": Rate(unit_amount=133), "P2": Rate(rate_bp=777)}
 
 
-def two_months(till: Till, seed: int) -> None:
-    """February and March closed, with sales of every kind, exchanges and returns across both, and a member rebound."""
+def two_months(till: Till, seed: int, *, instead: str = "C1") -> None:
+    """February and March closed, with sales of every kind, exchanges and returns across both, and a member rebound.
+
+    `instead` owns whoever else 李 (C1) would.
+    """
     draw = random.Random(seed)
+    bind("M1", instead, since="2025-01-01")
     for number in range(2, 7):
-        make_member(f"M{number}", f"C{number % 3 + 1}" if number < 6 else "")
+        owner = f"C{number % 3 + 1}" if number < 6 else ""
+        make_member(f"M{number}", instead if owner == "C1" else owner)
     sold: list[tuple[str, str, int, int, str]] = []
     for month in ("02", "03"):
         tickets = []
@@ -363,6 +368,21 @@ def test_it_is_what_the_plan_would_have_booked(till: Till, seed: int) -> None:
     }
     # Nothing is written.
     assert everything() == before
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_moved_members_bring_what_the_other_would_have_been_booked(till: Till, seed: int) -> None:
+    with transaction.atomic():
+        make_chain(house_share_bp=2000)
+        two_months(till, seed, instead="C3")
+        expected = ledger()
+        transaction.set_rollback(True)
+    make_chain(house_share_bp=2000)
+    two_months(till, seed)
+    result = ask(202602, 202603, move=Move(to=clerk("C3"), of=clerk("C1")))
+    assert {name: after for name, (_before, after) in pay(result).items()} == {
+        name: commission for name, (_credit, commission) in expected.items()
+    }
 
 
 @pytest.mark.parametrize("seed", [4, 5])
