@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -18,7 +19,7 @@ from commission.recount import Move, Recount, Terms
 from commission.ticket_lines import Rate
 from commission.what_if import WhatIfError, moved_members
 from portfolios.forms import PercentField
-from portfolios.models import Clerk, Member, Month, Store, User
+from portfolios.models import Clerk, Member, Month, Store, User, on_date
 
 MOST_CARDS = 2_000
 
@@ -75,8 +76,11 @@ class WhatIfForm(forms.Form):
         months = Month.objects.filter(closed_at__isnull=False).order_by("-pk")
         plans = Plan.objects.for_user(user).filter(valid_from__lte=months[0].ends_on) if months else Plan.objects.none()
         newest = plans.order_by("-valid_from", "plan_no")
-        chosen = newest.filter(pk=data["plan"]).first() if data.get("plan", "").isdecimal() else None
-        self.shown_plan = chosen or newest.first()
+        self.shown_plan = _named(newest, data.get("plan", "")) or _in_force(
+            _named(months, data.get("last", "")) or months.first(),
+            Store.objects.for_user(user).filter(store_no=data.get("store", "")).first(),
+            newest,
+        )
         super().__init__(data if asked else None, initial={"plan": self.shown_plan, **data.dict()}, label_suffix="")
         for name, choices in (
             ("first", months),
@@ -216,6 +220,19 @@ class WhatIfForm(forms.Form):
             self.add_error("cards", str(unknown))
             return None
         return Move(to=cleaned["to"], of=cleaned["of"], members=members)
+
+
+def _named(rows: QuerySet[Any], key: str) -> Any:
+    return rows.filter(pk=key).first() if key.isdecimal() else None
+
+
+def _in_force(month: Month | None, store: Store | None, plans: QuerySet[Plan]) -> Plan | None:
+    """The store's plan at the month's end, or the chain's: what a question is most likely about."""
+    if month is None:
+        return None
+    scope = Q(store=None) | Q(store=store) if store else Q(store=None)
+    there = plans.filter(scope, on_date(month.ends_on))
+    return there.order_by(F("store").asc(nulls_last=True)).first() or plans.first()
 
 
 def _lines(text: str) -> list[str]:

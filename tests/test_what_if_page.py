@@ -56,6 +56,23 @@ def test_from_the_choice_to_winners_and_losers(cast: Cast) -> None:
     assert everything() == before
 
 
+def test_the_plan_that_was_in_force_is_chosen_first(cast: Cast) -> None:
+    own = Plan.objects.create(plan_no="OWN", store=cast.first, valid_from=day("01-31"), owner_share_bp=8000)
+
+    def shown(person: str, **query: str) -> str:
+        content = cast.client(person).get(reverse("what_if"), query).content.decode()
+        chosen = re.search(r'<option value="\d+" selected>(OWN|2026-A)', content)
+        assert chosen is not None
+        share = re.search(r'name="owner_share"[^>]* placeholder="(\d+)"', content)
+        assert share is not None
+        return f"{chosen[1]} {share[1]}"
+
+    assert shown("hr") == "2026-A 70"
+    assert shown("manager", store="S1") == "OWN 80"
+    assert shown("hr", plan=str(own.pk)) == "OWN 80"
+    assert "OWN" not in text(cast.client("other_manager").get(reverse("what_if")))
+
+
 def test_rates_products_and_bands_are_read_as_they_are_written(cast: Cast) -> None:
     # 9.00 at 3% becomes 12.00 at 4%, and 赵's 1.50 becomes 2.00.
     assert "paid more, together (CNY) 3.50" in page(cast, "hr", rate_otc="4")
