@@ -81,7 +81,7 @@ def what_if(
     if move and move.to.left_on and move.to.left_on < months[0].starts_on:
         raise WhatIfError(_("%(clerk)s had left before these months: choose another clerk.") % {"clerk": move.to.name})
     with transaction.atomic():
-        # One state of the ledger for both sums; and on PostgreSQL room to keep the sums of a chain's clerks.
+        # Until the transaction ends: room to keep the sums of a chain's clerks.
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SET LOCAL work_mem = '128MB'; SET LOCAL jit = off")
