@@ -7,7 +7,7 @@ member is bound to 李娜 since 2026-03-01 by enrolment." "王伟: 1.80, the res
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db.models import Case, F, Q, QuerySet, Value, When
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from commission.corrections import standing
-from commission.models import Attribution, Sale
+from commission.models import Attribution, PlanChange, Sale
 from commission.money import WHOLE_BP, format_bp
 from commission.templatetags.money import money_text
 from portfolios.models import Binding, Clerk, Member, Month, User
@@ -122,10 +122,13 @@ def _name(clerk: Clerk | None, otherwise: str) -> str:
 
 
 class Grounds:
-    """What the explanations of some rows are read from: the bindings by which their owners own, in one query."""
+    """What the explanations of some rows are read from: the bindings by which their owners own, in one query; and, of
+    those that are corrected, the changes of plans that corrected them."""
 
-    def __init__(self, rows: Iterable[Attribution]) -> None:
+    def __init__(self, rows: Collection[Attribution]) -> None:
         members = {member for row in rows if (member := _shared_as(row)[0]) and row.owner_id}
+        changes = PlanChange.objects.filter(booking__in={row.booking_id for row in rows}).select_related("plan")
+        self.plan_changes = {change.booking_id: change for change in changes}
         self.bindings: dict[tuple[int, int], list[Binding]] = defaultdict(list)
         found = Binding.objects.filter(member__in=members).select_related("batch__recorded_by__clerk")
         for binding in found.order_by("pk"):
@@ -166,7 +169,7 @@ def sentences(row: Attribution, grounds: Grounds) -> list[str]:
     if row.house_credit_amount or row.house_commission_amount:
         share = format_bp(row.share_bp) if row.kind == Kind.UNOWNED and row.server else None
         told.append(_amount(_("The store"), row.house_commission_amount, row, share) + _kept(row))
-    return [*told, _rule(row)]
+    return [*told, _rule(row), *_change_of_plans(row, grounds)]
 
 
 def _amount(name: str, amount: int, row: Attribution, share: str | None) -> str:
@@ -222,6 +225,13 @@ def _rule(row: Attribution) -> str:
     if original:
         told += " " + _("A return is shared as its sale of %(day)s was.") % {"day": original.business_date}
     return told
+
+
+def _change_of_plans(row: Attribution, grounds: Grounds) -> Iterable[str]:
+    """Why a row was taken back, or booked anew, where that is for a change of plans."""
+    if change := grounds.plan_changes.get(row.booking_id):
+        figures = {"plan": change.plan, "day": change.plan.valid_from, "note": change.note}
+        yield _("Since plan %(plan)s is in force from %(day)s on: %(note)s") % figures
 
 
 # --- Why it is not mine ------------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ class PlanForm(forms.Form):
     def __init__(self, *args: Any, plan: Plan | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.plan = plan
-        self.categories = list(Category.objects.all())
+        self.categories = list(Category.objects.order_by("pk"))
         for category in self.categories:
             self.fields[f"rate_{category.pk}"] = RatioField(label=str(category), required=False)
             self.fields[f"excluded_{category.pk}"] = forms.BooleanField(label=_("excluded"), required=False)

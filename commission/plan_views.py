@@ -76,10 +76,9 @@ def plans(request: HttpRequest) -> HttpResponse:
 
 def _entry(plan: Plan, today: dt.date) -> dict[str, Any]:
     """A plan in a timeline."""
-    told = _("Owner %(owner)s%%, server %(server)s%%; the store keeps %(house)s%% of an unowned member's sale") % {
+    told = _("Owner %(owner)s%%, server %(server)s%%") % {
         "owner": format_bp(plan.owner_share_bp),
         "server": format_bp(10_000 - plan.owner_share_bp),
-        "house": format_bp(plan.house_share_bp),
     }
     return {
         "plan": plan,
@@ -248,7 +247,7 @@ def plan_change(request: HttpRequest, pk: int) -> HttpResponse:
     shown = get_object_or_404(changes, pk=pk)
     context = {
         "here": "plans",
-        "change": shown,
+        "issuing": shown,
         "plan": shown.plan,
         "document": shown.document,
         "may_write": reader(request).is_hr,
@@ -274,9 +273,13 @@ def apply_plan_change(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(refusal))
     else:
         tickets = shown.document["tickets"]
-        messages.success(request, _("Plan %(plan)s is issued.") % {"plan": shown.plan})
+        told = _("Plan %(plan)s is issued.")
         if tickets:
-            told = ngettext("%(count)d ticket is booked anew.", "%(count)d tickets are booked anew.", tickets)
-            messages.success(request, told % {"count": tickets})
+            told = ngettext(
+                "Plan %(plan)s is issued, and %(count)d ticket is booked anew.",
+                "Plan %(plan)s is issued, and %(count)d tickets are booked anew.",
+                tickets,
+            )
+        messages.success(request, told % {"plan": shown.plan, "count": tickets})
         return redirect("plan_change", pk)
     return redirect("plan", shown.plan_id)
