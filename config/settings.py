@@ -99,9 +99,11 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "portfolios.User"
-# Who changed a login or a clerk's record, and when. What pays has its own history in rows that are never edited.
+# Who changed a login, a clerk's record, or a plan's days, shares and state, and when. What pays has its own history in
+# rows that are never edited.
 AUDITLOG_INCLUDE_TRACKING_MODELS = (
     {"model": "portfolios.User", "exclude_fields": ["password", "last_login"]},
+    "commission.Plan",
     "portfolios.Clerk",
 )
 AUTHENTICATION_BACKENDS = [

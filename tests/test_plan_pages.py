@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
@@ -173,6 +174,11 @@ def test_an_issued_plan_is_edited_until_a_ticket_uses_it(cast: Cast) -> None:
     plan.refresh_from_db()
     cast.chain.plan.refresh_from_db()
     assert (plan.state, cast.chain.plan.last_day) == ("draft", None)
+    log = LogEntry.objects.get_for_object(plan).filter(changes__has_key="state").order_by("timestamp")
+    assert [(entry.actor, entry.changes["state"]) for entry in log if entry.action == LogEntry.Action.UPDATE] == [
+        (cast.users["hr"], ["draft", "issued"]),
+        (cast.users["hr"], ["issued", "draft"]),
+    ]
     hr.post(reverse("discard_plan", args=[plan.pk]))
     assert not Plan.objects.filter(pk=plan.pk).exists()
     refused = hr.get(reverse("edit_plan", args=[cast.chain.plan.pk]), follow=True)
