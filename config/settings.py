@@ -105,6 +105,7 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (
     {"model": "portfolios.User", "exclude_fields": ["password", "last_login"]},
     "commission.Plan",
     "portfolios.Clerk",
+    "kpis.SignalReview",
 )
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
@@ -210,5 +211,15 @@ CARE_A_DAYS = env.int("CARE_A_DAYS", default=30)
 CARE_B_DAYS = env.int("CARE_B_DAYS", default=60)
 # Days after which a member is asked again whether phone and neighbourhood are right.
 PROFILE_STALE_DAYS = env.int("PROFILE_STALE_DAYS", default=180)
+# From when a figure is a signal: so many hits, and (where there is a rate) so many percent of the rest of the store's
+# rate; of fewer things it is marked as a small sample.
+SIGNAL_AT_LEAST = env.int("SIGNAL_AT_LEAST", default=3)
+SIGNAL_RATE_PERCENT = env.int("SIGNAL_RATE_PERCENT", default=200)
+SIGNAL_SMALL_SAMPLE = env.int("SIGNAL_SMALL_SAMPLE", default=20)
+# What counts as a large purchase, in minor units; after how many days a new member should have bought again; how many
+# days of a month are right after the one before.
+SIGNAL_LARGE_AMOUNT = env.int("SIGNAL_LARGE_AMOUNT", default=30_000)
+SIGNAL_QUIET_DAYS = env.int("SIGNAL_QUIET_DAYS", default=60)
+SIGNAL_RETURN_DAYS = env.int("SIGNAL_RETURN_DAYS", default=7)
 # Amounts are integers in the currency's minor unit.
 CURRENCY = env.str("CURRENCY", default="CNY")

@@ -14,6 +14,9 @@ from django.utils.translation import gettext_lazy as _
 
 from kpis.care_models import ContactResult as ContactResult
 from kpis.care_models import ProfileCheck as ProfileCheck
+from kpis.signal_models import Signal as Signal
+from kpis.signal_models import SignalReview as SignalReview
+from kpis.signal_models import SignalsRefresh as SignalsRefresh
 from portfolios.database_rules import AppendOnly, OpenMonthOnly
 from portfolios.models import BindingBatch, Clerk, Member, Month, Store, User
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from kpis import change_views, member_views, views
+from kpis import change_views, member_views, signal_views, views
 from kpis.care_views import complaint_close, member_care
 from kpis.duplicate_views import duplicates, merge_cards, undo_merge
 
@@ -35,5 +35,15 @@ urlpatterns = [
     path("changes/<int:pk>/apply/", change_views.apply, name="apply_proposal"),
     path("changes/<int:pk>/progress/", change_views.progress, name="proposal_progress"),
     path("changes/<int:pk>/undo/", change_views.undo, name="undo_proposal"),
+    path("signals/<month:month>/", signal_views.signals, name="signals"),
+    path(
+        "signals/<month:month>/corrections/<path:clerk_no>/", signal_views.clerk_corrections, name="clerk_corrections"
+    ),
+    path(
+        "signals/<month:month>/<slug:kind>/<path:clerk_no>/looked-at/",
+        signal_views.look_at_signal,
+        name="look_at_signal",
+    ),
+    path("signals/<month:month>/<slug:kind>/<path:clerk_no>/", signal_views.signal, name="signal"),
     path("stores/<month:month>/<path:store_no>/", views.store, name="store"),
 ]

@@ -10,6 +10,7 @@ from django_tables2 import RequestConfig
 from commission.models import Inquiry, TicketCorrection
 from commission.settlement import waiting_returns
 from kpis.leaving import departures
+from kpis.models import Signal
 from kpis.store_portfolios import store_portfolios
 from kpis.tables import StorePortfolioTable
 from portfolios.duplicates import shared_phones
@@ -51,6 +52,7 @@ def store(request: HttpRequest, month: int, store_no: str) -> HttpResponse:
         .count(),
         "waiting_inquiries": Inquiry.objects.for_user(request.user).unanswered().filter(store=shown).count(),
         "waiting_returns": waiting_returns().filter(sale__store=shown).count(),
+        "signals": Signal.objects.for_user(request.user).filter(month=of_month, store=shown).to_look_at().count(),
         "departures": departures(shown, today=timezone.localdate()),
         "may_change": reader(request).office != User.Office.AUDITOR,
         "stores": [

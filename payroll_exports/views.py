@@ -28,6 +28,7 @@ from django_tables2 import RequestConfig
 from commission.explain import clerk_rows, entry, with_parties
 from commission.inquiries import news
 from commission.tables import currency, in_currency
+from kpis.models import Signal
 from payroll_exports import clerk_month as months_of_clerks
 from payroll_exports.checklist_links import linked
 from payroll_exports.earnings import COMMISSION_LINES, line_rows
@@ -252,6 +253,7 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
         "to_know": [check for check in checks if not check.blocks],
         "stores": stores,
         "job": Job.objects.for_user(request.user).filter(month=shown).first(),
+        "signals": Signal.objects.for_user(request.user).filter(month=shown).to_look_at().count(),
         "pdfs": {"made": payslips.filter(file__isnull=False).count(), "of": payslips.count()},
         "exports": EXPORTS,
         "currency": currency(),

@@ -139,6 +139,12 @@ ROUTES = [
     # Not asked anything yet; the file is there only for a question.
     Route("what_if", (), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
     Route("what_if_file", (), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    # Nothing stands out in the cast's months, and nobody asked for a correction of January's tickets.
+    Route("signals", (202602,), "get", (LOGIN, 404, 404, 200, 200, 200, 404)),
+    Route("signal", (202602, "walk_in", "C1"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("look_at_signal", (202602, "walk_in", "C1"), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("look_at_signal", (202602, "walk_in", "C1"), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("clerk_corrections", (202602, "C1"), "get", (LOGIN, 404, 404, 200, 404, 200, 404)),
     Route("my_month", (), "get", (LOGIN, 302, 302, 302, 302, 404, 404)),
     Route("clerk_month", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
     Route("clerk_month", (202602, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
