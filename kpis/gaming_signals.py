@@ -104,7 +104,7 @@ class Period:
 def known_period(month: Month) -> Period | None:
     """The part of a month that its signals are about; None before they were worked out."""
     refresh = SignalsRefresh.objects.filter(month=month).first()
-    return refresh and Period(month, min(month.ends_on, refresh.as_of - dt.timedelta(days=1)))
+    return Period(month, min(month.ends_on, refresh.as_of - dt.timedelta(days=1))) if refresh else None
 
 
 # --- What each kind counts ---------------------------------------------------------------------------------------
