@@ -6,6 +6,7 @@ afterwards. A complaint is open until a manager of the member's store, or HR, cl
 
 import datetime as dt
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -42,6 +43,12 @@ def log_contact(
 
 def may_close_complaints(user: User, member: Member) -> bool:
     return user.is_hr or member.store_id in user.managed_store_ids()
+
+
+def complaints_to_close(user: User) -> QuerySet[CareContact]:
+    """The open complaints that the user may close: of the managed stores' members, or HR's all; the oldest first."""
+    complaints = CareContact.objects.open_complaints().order_by("on", "pk")
+    return complaints if user.is_hr else complaints.filter(member__store__in=user.managed_store_ids())
 
 
 def close_complaint(contact: CareContact, *, by: User) -> None:

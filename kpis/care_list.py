@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.db.models import Max, OuterRef, QuerySet, Subquery
 from django.db.models.enums import TextChoices
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from kpis.care_models import ProfileCheck
 from kpis.member_figures import figures_as_of
 from kpis.models import CareContact, MemberFigures
 from portfolios.models import Binding, Clerk, Member, on_date
+from portfolios.phones import masked
 
 Outcome = CareContact.Outcome
 
@@ -31,10 +33,10 @@ TALKS = (Outcome.REACHED, Outcome.REFUSED)
 class Why(TextChoices):
     """What puts a member on the list; of several, the first."""
 
-    AT_RISK = "at_risk", _("At risk")
-    AGREED = "agreed", _("Agreed")
-    BIRTHDAY = "birthday", _("Birthdays")
-    DUE = "due", _("Due")
+    AT_RISK = "at_risk", gettext_lazy("At risk")
+    AGREED = "agreed", gettext_lazy("Agreed")
+    BIRTHDAY = "birthday", gettext_lazy("Birthdays")
+    DUE = "due", gettext_lazy("Due")
 
 
 def talk_every() -> dict[str, int]:
@@ -134,6 +136,35 @@ class Call:
     def why(self) -> Why:
         return self.reasons[0].why
 
+    @property
+    def phone(self) -> str:
+        """Masked: the whole number is on the member's page, where who reads it is on record."""
+        return masked(self.member.phone)
+
+    def sentences(self, today: dt.date) -> list[str]:
+        """Each reason in a sentence."""
+        return [_sentence(reason, self.figures, today) for reason in self.reasons]
+
+
+def _sentence(reason: Reason, figures: MemberFigures | None, today: dt.date) -> str:
+    facts = {
+        "day": reason.day,
+        "tier": figures.tier if figures else "",
+        "bought": figures.last_purchase_on if figures else None,
+        "birthday": f"{reason.day:%m-%d}" if reason.day else "",
+    }
+    match reason.why:
+        case Why.AT_RISK:
+            return _("At risk since %(day)s: last bought on %(bought)s.") % facts
+        case Why.AGREED:
+            return _("Agreed for %(day)s.") % facts
+        case Why.BIRTHDAY:
+            return _("Birthday today.") if reason.day == today else _("Birthday on %(birthday)s.") % facts
+        case Why.DUE:
+            if reason.day is None:
+                return _("%(tier)s member: no talk on record yet.") % facts
+            return _("%(tier)s member: the next talk was due on %(day)s.") % facts
+
 
 @dataclass
 class CareList:
@@ -144,9 +175,6 @@ class CareList:
     @property
     def counts(self) -> list[tuple[Why, int]]:
         return [(why, len(calls)) for why, calls in self.groups]
-
-    def __len__(self) -> int:
-        return sum(count for _why, count in self.counts)
 
 
 def care_list(clerk: Clerk, today: dt.date) -> CareList:

@@ -15,7 +15,7 @@ from commission.money import round_half_away
 from kpis.activity import PURCHASE, member_activity
 from kpis.models import CareContact, ContactResult
 from portfolios.duplicates import surviving_cards_sql
-from portfolios.models import Month
+from portfolios.models import Clerk, Member
 
 RESULT_DAYS = 14
 # After so many days a result stays as it is.
@@ -62,6 +62,41 @@ def refresh_contact_results(on: dt.date) -> int:
 
 
 @dataclass(frozen=True)
+class LoggedContact:
+    """A contact as its member's log shows it: with the purchase that followed a talk, or until when one would count.
+
+    Both are None for who was not reached, and where the days have passed without a purchase.
+    """
+
+    contact: CareContact
+    bought_on: dt.date | None
+    counts_until: dt.date | None
+
+    @property
+    def days_later(self) -> int:
+        return (self.bought_on - self.contact.on).days if self.bought_on else 0
+
+    @property
+    def nothing_bought(self) -> bool:
+        return self.contact.outcome == CareContact.Outcome.REACHED and not (self.bought_on or self.counts_until)
+
+
+def contact_log(member: Member, *, as_of: dt.date | None, length: int) -> list[LoggedContact]:
+    """A member's latest contacts, the last one first. `as_of` is the day before which purchases are known."""
+    contacts = member.care.select_related("recorded_by__clerk", "closed_by__clerk", "result")[:length]
+    return [_logged(contact, as_of) for contact in contacts]
+
+
+def _logged(contact: CareContact, as_of: dt.date | None) -> LoggedContact:
+    result: ContactResult | None = getattr(contact, "result", None)
+    if result is not None:
+        return LoggedContact(contact, result.bought_on, None)
+    last_day = contact.on + dt.timedelta(days=RESULT_DAYS)
+    open_still = contact.outcome == CareContact.Outcome.REACHED and (as_of is None or last_day >= as_of)
+    return LoggedContact(contact, None, last_day if open_still else None)
+
+
+@dataclass(frozen=True)
 class Calls:
     """A clerk's contacts of some days: how many, how many reached the member, and how many of those bought after."""
 
@@ -76,10 +111,11 @@ class Calls:
         return round_half_away(self.reached * 10_000, self.contacts)
 
 
-def calls_between(first: dt.date, last: dt.date) -> list[Calls]:
-    """Every clerk's contacts of the days from first to last, by clerk; whoever logged none is not there."""
+def calls_between(first: dt.date, last: dt.date, *, clerk: Clerk | None = None) -> list[Calls]:
+    """Every clerk's contacts (or the one clerk's) of the days from first to last; whoever logged none is not there."""
+    whose = Q(recorded_by__clerk=clerk) if clerk else Q(recorded_by__clerk__isnull=False)
     logged = (
-        CareContact.objects.filter(on__range=(first, last), recorded_by__clerk__isnull=False)
+        CareContact.objects.filter(whose, on__range=(first, last))
         .order_by()
         .values("recorded_by__clerk")
         .annotate(
@@ -90,8 +126,3 @@ def calls_between(first: dt.date, last: dt.date) -> list[Calls]:
     )
     rows = logged.order_by("recorded_by__clerk").values_list("recorded_by__clerk", "contacts", "reached", "bought")
     return [Calls(*row) for row in rows]
-
-
-def month_calls(month: Month) -> list[Calls]:
-    """Every clerk's contacts of a month, by clerk."""
-    return calls_between(month.starts_on, month.ends_on)

@@ -18,6 +18,7 @@ from commission.inquiries import questionable_bindings, taken_over
 from commission.tables import currency, in_currency
 from kpis.care import may_close_complaints
 from kpis.care_views import CareForm, may_log
+from kpis.contact_results import contact_log
 from kpis.member_figures import figures_as_of
 from kpis.member_filters import FilterError, MemberFilter
 from kpis.member_list import COUNTED, MemberPage, known_order, member_page, page_number
@@ -179,7 +180,7 @@ def member(request: HttpRequest, member_no: str) -> HttpResponse:
         "may_lock": _may_lock(user, shown) and shown.closed_on is None,
         "merged_into": merged_into,
         "merged": list(shown.merged.all()),
-        "care": shown.care.select_related("recorded_by__clerk", "closed_by")[:CARE_SHOWN],
+        "care": contact_log(shown, as_of=as_of, length=CARE_SHOWN),
         "care_form": CareForm() if may_log(user) and shown.closed_on is None else None,
         "outcomes": CareContact.Outcome.choices,
         "may_close": may_close_complaints(user, shown),

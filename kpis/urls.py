@@ -1,8 +1,9 @@
 from django.urls import path
 
 from kpis import change_views, member_views, signal_views, views
-from kpis.care_views import complaint_close, member_care
+from kpis.care_views import complaint_close, complaints, member_care, today
 from kpis.duplicate_views import duplicates, merge_cards, undo_merge
+from kpis.upkeep_views import upkeep, upkeep_member
 
 urlpatterns = [
     path("duplicates/", duplicates, name="duplicates"),
@@ -10,7 +11,11 @@ urlpatterns = [
     path("duplicates/<int:batch>/undo/", undo_merge, name="undo_merge"),
     path("members/", member_views.members, name="members"),
     path("members/<path:member_no>/care/", member_care, name="member_care"),
+    path("complaints/", complaints, name="complaints"),
     path("complaints/<int:pk>/close/", complaint_close, name="complaint_close"),
+    path("today/", today, name="today"),
+    path("upkeep/", upkeep, name="upkeep"),
+    path("upkeep/<path:member_no>/", upkeep_member, name="upkeep_member"),
     path("members/<path:member_no>/lock/", member_views.member_lock, name="member_lock"),
     path("members/<path:member_no>/", member_views.member, name="member"),
     # Files before pages: a number may hold a slash.

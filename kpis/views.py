@@ -9,6 +9,7 @@ from django_tables2 import RequestConfig
 
 from commission.models import Inquiry, TicketCorrection
 from commission.settlement import waiting_returns
+from kpis.care import complaints_to_close
 from kpis.leaving import departures
 from kpis.models import Signal
 from kpis.store_portfolios import store_portfolios
@@ -51,6 +52,7 @@ def store(request: HttpRequest, month: int, store_no: str) -> HttpResponse:
         .filter(sale__store=shown)
         .count(),
         "waiting_inquiries": Inquiry.objects.for_user(request.user).unanswered().filter(store=shown).count(),
+        "open_complaints": complaints_to_close(reader(request)).filter(member__store=shown).count(),
         "waiting_returns": waiting_returns().filter(sale__store=shown).count(),
         "signals": Signal.objects.for_user(request.user).filter(month=of_month, store=shown).to_look_at().count(),
         "departures": departures(shown, today=timezone.localdate()),

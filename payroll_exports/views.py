@@ -28,6 +28,7 @@ from django_tables2 import RequestConfig
 from commission.explain import clerk_rows, entry, with_parties
 from commission.inquiries import news
 from commission.tables import currency, in_currency
+from kpis.care_views import glance
 from kpis.models import Signal
 from payroll_exports import clerk_month as months_of_clerks
 from payroll_exports.checklist_links import linked
@@ -110,6 +111,7 @@ def clerk_month(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse
         "clerk": clerk,
         "month": shown,
         "figures": months_of_clerks.clerk_month(clerk, shown, today=timezone.localdate()),
+        "today": glance(clerk, timezone.localdate()) if own and shown == current_month() else None,
         "entries": [entry(row, clerk) for row in recent],
         "amount_heading": in_currency(_("Amount")),
         "currency": currency(),

@@ -106,7 +106,7 @@ def find_by_phone(phone: str, *, on: dt.date, besides: Member | None = None) -> 
     """
     cards = (
         Member.objects.filter(Q(closed_on__isnull=True) | Q(closed_on__gt=on), phone__in=_spellings(phone))
-        .exclude(pk=besides.pk if besides else None)
+        .exclude(pk__in=[besides.pk] if besides else [])
         .with_owner(on)
         .select_related("store")
         .order_by("enrolled_on", "member_no")

@@ -53,7 +53,7 @@ def test_a_clerk_logs_a_call_with_the_own_member(cast: Cast) -> None:
     (contact,) = CareContact.objects.all()
     assert (contact.on, contact.next_on, contact.recorded_by) == (day("02-09"), day("02-12"), person(cast, "clerk"))
     text = page.content.decode()
-    assert "It is in the care log." in text
+    assert "M1: the call is in the care log." in text
     assert "rings off" in text
     assert "again on 2026-02-12" in text
 

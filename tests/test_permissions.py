@@ -127,6 +127,12 @@ ROUTES = [
     Route("member", ("M1",), "get", (LOGIN, 200, 404, 200, 404, 200, 404)),
     Route("member_care", ("M1",), "post", (LOGIN, 302, 404, 302, 404, 302, 404)),
     Route("member_care", ("M1",), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("complaints", (), "get", (LOGIN, 404, 404, 200, 200, 200, 404)),
+    Route("today", (), "get", (LOGIN, 200, 200, 200, 200, 404, 404)),
+    Route("upkeep", (), "get", (LOGIN, 200, 200, 200, 200, 404, 404)),
+    # The owner alone, not the manager of the store.
+    Route("upkeep_member", ("M1",), "get", (LOGIN, 200, 404, 404, 404, 404, 404)),
+    Route("upkeep_member", ("M1",), "post", (LOGIN, 422, 404, 404, 404, 404, 404)),
     Route("complaint_close", (1,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("complaint_close", (1,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("member_lock", ("M1",), "post", (LOGIN, 404, 404, 302, 404, 302, 404)),
