@@ -43,8 +43,8 @@ class RatioField(forms.Field):
 class PairsField(forms.Field):
     """Lines of two words each; what they mean is left to `read`. A dict by the first word."""
 
-    def __init__(self, **options: Any) -> None:
-        widget = forms.Textarea(attrs={"rows": 6, "spellcheck": "false"})
+    def __init__(self, *, rows: int = 6, **options: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": rows, "maxlength": 40_000, "spellcheck": "false"})
         super().__init__(required=False, widget=widget, **options)
 
     def to_python(self, value: Any) -> Any:

@@ -41,7 +41,7 @@ class AmountCell(Cell):
             amount = -1
         if amount < 0:
             raise RowProblem(
-                _("This is not an amount as the file must write it."),
+                _("This is not written as an amount."),
                 _("Write ordinary digits with at most two decimals and no thousands separators, such as 1234.50."),
             )
         return amount

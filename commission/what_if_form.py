@@ -4,7 +4,6 @@ What is left empty stays as it is. The address of a page is all that was asked, 
 """
 
 import dataclasses
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -14,11 +13,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from commission.models import Category, Plan
-from commission.money import AmountError, format_amount, format_bp, parse_amount
+from commission.money import format_amount, format_bp
+from commission.plan_forms import BandsField, ProductsField, RatioField
+from commission.plan_terms import Pays
 from commission.recount import Move, Recount, Terms
 from commission.ticket_lines import Rate
 from commission.what_if import WhatIfError, moved_members
-from portfolios.forms import PercentField
 from portfolios.models import Clerk, Member, Month, Store, User, on_date
 
 MOST_CARDS = 2_000
@@ -54,16 +54,18 @@ class WhatIfForm(forms.Form):
         empty_label=gettext_lazy("the chain"),
     )
     plan = forms.ModelChoiceField(Plan.objects.none(), label=gettext_lazy("Plan"), empty_label=None)
-    owner_share = PercentField(label=gettext_lazy("Owner share (%)"), required=False)
-    house_share = PercentField(label=gettext_lazy("House share (%)"), required=False)
-    walk_in_share = PercentField(label=gettext_lazy("Walk-in share (%)"), required=False)
-    products = _text_field(
-        gettext_lazy("Product rates"),
-        gettext_lazy("One product a line, with a percentage (P0017 2.5%) or an amount per unit (P0017 1.50)"),
+    owner_share = RatioField(label=gettext_lazy("Owner share (%)"), required=False)
+    house_share = RatioField(label=gettext_lazy("House share (%)"), required=False)
+    walk_in_share = RatioField(label=gettext_lazy("Walk-in share (%)"), required=False)
+    products = ProductsField(
+        label=gettext_lazy("Product rates"),
+        help_text=gettext_lazy("One product a line, with a percentage (P0017 2.5%) or an amount per unit (P0017 1.50)"),
+        rows=2,
     )
-    bands = _text_field(
-        gettext_lazy("Bands"),
-        gettext_lazy("All steps of the accelerator, one a line: the lowest credit and the rate (30000 2%)"),
+    bands = BandsField(
+        label=gettext_lazy("Bands"),
+        help_text=gettext_lazy("All steps of the accelerator, one a line: the lowest credit and the rate (30000 2%)"),
+        rows=2,
     )
     of = _clerk_field(gettext_lazy("Members of clerk (number)"))
     cards = _text_field(
@@ -102,13 +104,11 @@ class WhatIfForm(forms.Form):
             return
         self.now = now = Terms.of(self.shown_plan)
         for name in ("owner_share", "house_share", "walk_in_share"):
-            field = self.fields[name]
-            field.max_value = 100  # type: ignore[attr-defined]
-            field.widget.attrs |= {"placeholder": format_bp(getattr(now, f"{name}_bp")), "max": 100}
+            self.fields[name].widget.attrs["placeholder"] = format_bp(getattr(now, f"{name}_bp"))
         for category in Category.objects.filter(pk__in=now.rates):
             name = f"rate_{category.category}"
             self.rates[name] = category.pk
-            self.fields[name] = PercentField(label=f"{category} (%)", required=False)
+            self.fields[name] = RatioField(label=f"{category} (%)", required=False)
             self.fields[name].widget.attrs["placeholder"] = format_bp(now.rates[category.pk])
         steps = [f"{format_amount(lower)} {format_bp(rate)}%" for lower, rate in now.bands]
         self.fields["bands"].widget.attrs["placeholder"] = "\n".join(steps)
@@ -129,45 +129,6 @@ class WhatIfForm(forms.Form):
     @property
     def whose(self) -> list[forms.BoundField]:
         return [self[name] for name in ("of", "cards", "to")]
-
-    def clean_owner_share(self) -> int | None:
-        return self._at_most_whole("owner_share")
-
-    def clean_house_share(self) -> int | None:
-        return self._at_most_whole("house_share")
-
-    def clean_walk_in_share(self) -> int | None:
-        return self._at_most_whole("walk_in_share")
-
-    def _at_most_whole(self, name: str) -> int | None:
-        share_bp: int | None = self.cleaned_data[name]
-        if share_bp is not None and share_bp > 10_000:
-            raise forms.ValidationError(_("A share is at most 100%."))
-        return share_bp
-
-    def clean_products(self) -> dict[str, Rate]:
-        products = {}
-        for line in _lines(self.cleaned_data["products"]):
-            number, _blank, rate = line.rpartition(" ")
-            if not number or len(number) > 50:
-                raise forms.ValidationError(
-                    _("'%(line)s' is no product and rate: write P0017 2.5%% or P0017 1.50.") % {"line": line[:60]}
-                )
-            if rate.endswith("%"):
-                products[number.strip()] = Rate(rate_bp=_percent(rate, line))
-            else:
-                products[number.strip()] = Rate(unit_amount=_amount(rate, line))
-        return products
-
-    def clean_bands(self) -> tuple[tuple[int, int], ...] | None:
-        steps = {}
-        for line in _lines(self.cleaned_data["bands"]):
-            lower, _blank, rate = line.partition(" ")
-            lower_amount = _amount(lower, line)
-            if lower_amount in steps:
-                raise forms.ValidationError(_("Two bands begin at %(lower)s: leave one out.") % {"lower": lower})
-            steps[lower_amount] = _percent(rate, line)
-        return tuple(sorted(steps.items())) or None
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -192,12 +153,13 @@ class WhatIfForm(forms.Form):
             if cleaned[name] is not None
         }
         rates = {category: cleaned[name] for name, category in self.rates.items() if cleaned[name] is not None}
-        bands = self.now.bands if cleaned["bands"] is None else cleaned["bands"]
+        bands = tuple(sorted(cleaned["bands"].items())) or self.now.bands
+        products = {number: _rate(pays) for number, pays in cleaned["products"].items()}
         return dataclasses.replace(
             self.now,
             **shares,
             rates={**self.now.rates, **rates},
-            products={**self.now.products, **cleaned["products"]},
+            products={**self.now.products, **products},
             bands=bands,
         )
 
@@ -235,30 +197,5 @@ def _in_force(month: Month | None, store: Store | None, plans: QuerySet[Plan]) -
     return there.order_by(F("store").asc(nulls_last=True)).first() or plans.first()
 
 
-def _lines(text: str) -> list[str]:
-    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-
-
-def _percent(text: str, line: str) -> int:
-    """Basis points of "2.5%" or "2.5"."""
-    try:
-        bp = Decimal(text.strip().removesuffix("%")) * 100
-    except InvalidOperation:
-        bp = Decimal(-1)
-    if not (bp.is_finite() and bp == int(bp) and 0 <= bp <= 100_000):
-        raise forms.ValidationError(
-            _("'%(line)s' has no rate: write it with at most two decimals, as in 2.5%%.") % {"line": line[:60]}
-        )
-    return int(bp)
-
-
-def _amount(text: str, line: str) -> int:
-    try:
-        amount = parse_amount(text)
-    except AmountError:
-        amount = -1
-    if amount < 0:
-        raise forms.ValidationError(
-            _("'%(line)s' has no amount: write it with at most two decimals, as in 1.50.") % {"line": line[:60]}
-        )
-    return amount
+def _rate(pays: Pays) -> Rate:
+    return Rate(rate_bp=pays.rate_bp, unit_amount=pays.unit_amount)

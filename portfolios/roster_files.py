@@ -202,7 +202,7 @@ class WeightCell(Cell):
 
 def _hundredths(text: str, most: int, remedy: str) -> int:
     if not _RATIO.fullmatch(text):
-        raise RowProblem(_("This is not a ratio as the file must write it."), remedy)
+        raise RowProblem(_("This is not written as a ratio."), remedy)
     whole, _point, decimals = text.partition(".")
     value = int(whole) * 100 + int(decimals.ljust(2, "0") if decimals else 0)
     if value > most:

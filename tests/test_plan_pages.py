@@ -122,15 +122,15 @@ def test_a_store_s_first_plan_is_read_beside_the_chain_s(cast: Cast) -> None:
     ("field", "value", "message"),
     [
         ("plan_no", "2026-A", "There is a plan with this number"),
-        ("owner_share", "70.555", "This is not a ratio"),
+        ("owner_share", "70.555", "This is not written as a ratio"),
         ("owner_share", "120", "The ratio is too large"),
         ("owner_share", "", "This field is required"),
         ("last_day", "2026-01-31", "It is before the first day"),
         ("products", "P1 3%\nP2\nP1 4%\n1.2E+10 3%", "Line 2: It has one word where two are needed."),
         ("products", "P1 3%\nP1 4%", "Line 2: It is there twice."),
         ("products", "1.2E+10 3%", "Line 1: A spreadsheet turned the number into scientific notation"),
-        ("products", "P1 2.005", "Line 1: This is not an amount"),
-        ("bands", "30,000 2%", "Line 1: This is not an amount"),
+        ("products", "P1 2.005", "Line 1: This is not written as an amount"),
+        ("bands", "30,000 2%", "Line 1: This is not written as an amount"),
     ],
 )
 def test_what_the_form_refuses(cast: Cast, field: str, value: str, message: str) -> None:

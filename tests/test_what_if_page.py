@@ -123,11 +123,11 @@ def test_a_manager_sees_the_own_store_s_staff_and_no_other(cast: Cast) -> None:
 
 def test_what_is_filled_in_wrong_is_said_where_it_is(cast: Cast) -> None:
     wrong = {
-        "A share is at most 100%.": {"owner_share": "101"},
-        "is no product and rate": {"products": "P1"},
-        "has no rate": {"products": "P1 x%"},
-        "has no amount": {"products": "P1 1,50"},
-        "Two bands begin at 50.00": {"bands": "50 1%\n50.00 2%"},
+        "Write a percentage from 0 to 100": {"owner_share": "101"},
+        "Line 1: It has one word where two are needed.": {"products": "P1"},
+        "Line 1: This is not written as a ratio": {"products": "P1 x%"},
+        "Line 1: This is not written as an amount": {"products": "P1 x"},
+        "Line 2: It is there twice.": {"bands": "50 1%\n50.00 2%"},
         "Nothing would be different yet": {"owner_share": "70", "rate_otc": "3"},
         "Select a valid choice": {"last": "202602", "owner_share": "60"},
     }
