@@ -25,11 +25,12 @@ from kpis.member_list import COUNTED, MemberPage, known_order, member_page, page
 from kpis.member_purchases import purchases
 from kpis.member_tables import MemberTable, PortfolioTable
 from kpis.models import CareContact
-from kpis.portfolio_on_date import FORMATS, PortfolioOnDate, PortfolioRow, write_portfolio
+from kpis.portfolio_on_date import PortfolioOnDate, PortfolioRow, write_portfolio
 from portfolios.models import Clerk, Member, Posting, Store, User
 from portfolios.ownership import history, owners_on
 from portfolios.phone_reads import record_phone_read, sees_whole_phones, shown_phones
 from portfolios.roster_files import calendar_date
+from portfolios.table_files import FORMATS
 from portfolios.views import Choice, reader
 
 ROWS_PER_PAGE = 100

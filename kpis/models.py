@@ -14,6 +14,10 @@ from django.utils.translation import gettext_lazy as _
 
 from kpis.care_models import ContactResult as ContactResult
 from kpis.care_models import ProfileCheck as ProfileCheck
+from kpis.movement_models import ACTIVE_MEMBERS_ADD_UP, MEMBERS_ADD_UP, MovementFigures
+from kpis.movement_models import CohortMonth as CohortMonth
+from kpis.movement_models import MemberGroup as MemberGroup
+from kpis.movement_models import StoreMonth as StoreMonth
 from kpis.signal_models import Signal as Signal
 from kpis.signal_models import SignalReview as SignalReview
 from kpis.signal_models import SignalsRefresh as SignalsRefresh
@@ -37,27 +41,12 @@ class PortfolioMonthQuerySet(models.QuerySet["PortfolioMonth"]):
         )
 
 
-class PortfolioMonth(models.Model):
+class PortfolioMonth(MovementFigures):
     """The movement of one book in one closed month. A row without a clerk is the store's unassigned list."""
 
     month = models.ForeignKey(Month, models.PROTECT, related_name="+", verbose_name=_("month"))
     clerk = models.ForeignKey(Clerk, models.PROTECT, null=True, related_name="+", verbose_name=_("clerk"))
     store = models.ForeignKey(Store, models.PROTECT, null=True, related_name="+", verbose_name=_("store"))
-    opening = models.PositiveIntegerField(_("opening"))
-    enrolled = models.PositiveIntegerField(_("enrolled"))
-    transferred_in = models.PositiveIntegerField(_("transferred in"))
-    transferred_out = models.PositiveIntegerField(_("transferred out"))
-    closed = models.PositiveIntegerField(_("closed"))
-    closing = models.PositiveIntegerField(_("closing"))
-    active_opening = models.PositiveIntegerField(_("active at opening"))
-    newly_active = models.PositiveIntegerField(_("newly active"))
-    reactivated = models.PositiveIntegerField(_("reactivated"))
-    active_in = models.PositiveIntegerField(_("active in"))
-    active_out = models.PositiveIntegerField(_("active out"))
-    lapsed = models.PositiveIntegerField(_("lapsed"))
-    active_closing = models.PositiveIntegerField(_("active at closing"))
-    tier_a = models.PositiveIntegerField(_("A members"))
-    tier_b = models.PositiveIntegerField(_("B members"))
 
     objects = PortfolioMonthQuerySet.as_manager()
 
@@ -72,23 +61,8 @@ class PortfolioMonth(models.Model):
             models.UniqueConstraint(
                 name="one_unassigned_book_per_store", fields=["month", "store"], condition=Q(clerk__isnull=True)
             ),
-            models.CheckConstraint(
-                name="movement_adds_up",
-                condition=Q(
-                    closing=F("opening") + F("enrolled") + F("transferred_in") - F("transferred_out") - F("closed")
-                ),
-            ),
-            models.CheckConstraint(
-                name="active_movement_adds_up",
-                condition=Q(
-                    active_closing=F("active_opening")
-                    + F("newly_active")
-                    + F("reactivated")
-                    + F("active_in")
-                    - F("active_out")
-                    - F("lapsed")
-                ),
-            ),
+            models.CheckConstraint(name="movement_adds_up", condition=MEMBERS_ADD_UP),
+            models.CheckConstraint(name="active_movement_adds_up", condition=ACTIVE_MEMBERS_ADD_UP),
             AppendOnly(name="portfolio_month_stays"),
             OpenMonthOnly(name="portfolio_month_to_open_month"),
         ]

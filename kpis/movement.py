@@ -6,32 +6,15 @@ enrols on the 3rd and who is moved to 王伟 on the 20th is enrolled and out for
 keeps the book until it is handed over.
 """
 
-import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
-from django.conf import settings
-from django.db import connection, models, transaction
-from django.db.models import (
-    BooleanField,
-    ExpressionWrapper,
-    F,
-    FilteredRelation,
-    Max,
-    OuterRef,
-    Q,
-    Subquery,
-    Sum,
-    Value,
-)
-from django.db.models.functions import Cast
+from django.db import models, transaction
 
-from kpis.activity import PURCHASE, member_activity
-from kpis.models import PortfolioMonth
-from kpis.tiers import TIER, bounds_of, year_before
-from portfolios.duplicates import surviving_cards_sql
-from portfolios.models import Binding, Clerk, Member, Month, Posting, Store
+from kpis.classification import Transition, keep, transitions
+from kpis.models import PortfolioMonth, StoreMonth
+from portfolios.models import Clerk, Month, Posting, Store
 from portfolios.months import next_number
 
 FIGURES = (
@@ -53,6 +36,9 @@ FIGURES = (
 )
 
 
+Key = TypeVar("Key")
+
+
 class MovementError(ValueError):
     """Books that do not carry over from one month to the next; the message names the clerk and the figures."""
 
@@ -64,216 +50,93 @@ class Book(NamedTuple):
     store_id: int | None
 
 
-class Transition(NamedTuple):
-    """How many members went the same way: from the first book of the month to the last, and how active.
+def classify(
+    rows: Iterable[Transition], *, first: Callable[[Transition], Key], last: Callable[[Transition], Key]
+) -> dict[Key, Counter[str]]:
+    """The figures of each book: what a transition adds to the book at its beginning and to the one at its end.
 
-    A member that is not there at opening is enrolled in the month, and one that is not there at closing is closed in
-    it. `store_id` is the home store, where one of the two books is the unassigned list.
+    `first` and `last` say which books these are: a clerk's, a store's, or the chain's. So the identities hold for each
+    of them, and who moves within one book adds to neither figure of transfers.
     """
-
-    first_clerk_id: int | None
-    last_clerk_id: int | None
-    store_id: int | None
-    at_opening: bool
-    at_closing: bool
-    active_opening: bool
-    active_closing: bool
-    bought_before: bool
-    members: int
-    tier_a: int
-    tier_b: int
-
-    @property
-    def first(self) -> Book:
-        return Book(self.first_clerk_id, self.store_id if self.first_clerk_id is None else None)
-
-    @property
-    def last(self) -> Book:
-        return Book(self.last_clerk_id, self.store_id if self.last_clerk_id is None else None)
-
-
-def _customers(month: Month) -> models.QuerySet:
-    """Every card with a ticket up to the month's end: last purchase before the month, last at all, year's spend."""
-    after = month.ends_on + dt.timedelta(days=1)
-    spend = Sum("net_amount", filter=Q(activity_date__gte=year_before(after)))
-    return (
-        member_activity(before=after)
-        .values("member_id")
-        .annotate(
-            bought_before=Max("activity_date", filter=PURCHASE & Q(activity_date__lt=month.starts_on)),
-            bought=Max("activity_date", filter=PURCHASE),
-            # PostgreSQL sums bigints into numeric.
-            spend=Cast(spend, models.BigIntegerField()),
-        )
-    )
-
-
-def _groups(name: str, columns: str) -> str:
-    """SQL of the cards that stand for one another at the end of a day (three times), and of these sums over each group.
-
-    Nearly every card is alone and in neither: what has a group takes its figures from there, the others their own.
-    """
-    return f"""
-        {name}_merged AS ({surviving_cards_sql()}),
-        {name}_cards AS (
-            SELECT card_id, survivor_id FROM {name}_merged UNION SELECT survivor_id, survivor_id FROM {name}_merged
-        ),
-        {name} AS (
-            SELECT survivor_id, {columns} FROM {name}_cards JOIN card ON card.member_id = card_id GROUP BY survivor_id
-        )"""
-
-
-def _bound_on(day: dt.date) -> FilteredRelation:
-    return FilteredRelation(
-        "bindings",
-        condition=Q(bindings__voided_by=None, bindings__valid_from__lte=day, bindings__valid_to__gt=day),
-    )
-
-
-def _owners(month: Month) -> models.QuerySet:
-    """Every member that counts on some day of the month or closes in it: the first owner, and the owner at closing."""
-    enrolled_for = (
-        Binding.objects.valid()
-        .filter(member=OuterRef("pk"), valid_from__lte=month.ends_on, valid_to__gt=OuterRef("counted_from"))
-        .order_by("valid_from")
-        .values("clerk")[:1]
-    )
-    members = Member.objects.order_by().annotate(
-        at_closing=ExpressionWrapper(Q(counted_to__gt=month.ends_on), output_field=BooleanField()),
-        closing=_bound_on(month.ends_on),
-        last_clerk=F("closing__clerk"),
-    )
-    there = members.filter(counted_from__lt=month.starts_on, counted_to__gte=month.starts_on).annotate(
-        opening=_bound_on(month.starts_on - dt.timedelta(days=1)),
-        first_clerk=F("opening__clerk"),
-        at_opening=Value(True),
-    )
-    enrolled = members.filter(counted_from__range=(month.starts_on, month.ends_on)).annotate(
-        first_clerk=Subquery(enrolled_for), at_opening=Value(False)
-    )
-    columns = ("id", "store_id", "at_opening", "at_closing", "first_clerk", "last_clerk")
-    return there.values(*columns).union(enrolled.values(*columns), all=True)
-
-
-def transitions(month: Month) -> list[Transition]:
-    """The members of the month by what became of them: one pass over bindings and ledger, counted in the database."""
-    cards, card_params = _customers(month).query.sql_with_params()
-    owners, owner_params = _owners(month).query.sql_with_params()
-    bounds, same_scope = bounds_of("customer")
-    # A window of one day is that day alone.
-    window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
-    day_before = month.starts_on - dt.timedelta(days=1)
-    sums = "MAX(bought_before) AS bought_before, MAX(bought) AS bought, CAST(SUM(spend) AS bigint) AS spend"
-    statement = f"""
-        WITH card AS ({cards}),
-        {_groups("opened", "MAX(bought_before) AS bought")},
-        {_groups("closed", sums)},
-        customer AS (
-            SELECT member_id, spend FROM card WHERE member_id NOT IN (SELECT card_id FROM closed_cards)
-            UNION ALL SELECT survivor_id, spend FROM closed
-        ),
-        bounds AS ({bounds}),
-        owned AS ({owners}),
-        member AS (
-            SELECT first_clerk, last_clerk, store_id, at_opening, at_closing,
-                COALESCE(opened.bought, card.bought_before) AS bought_at_opening,
-                COALESCE(closed.bought, card.bought) AS bought_at_closing,
-                COALESCE(closed.bought_before, card.bought_before) AS bought_before,
-                COALESCE(closed.spend, card.spend) AS spend
-            FROM owned
-            LEFT JOIN card ON card.member_id = owned.id
-            LEFT JOIN opened ON opened.survivor_id = owned.id
-            LEFT JOIN closed ON closed.survivor_id = owned.id
-        ),
-        state AS (
-            SELECT first_clerk,
-                CASE WHEN at_closing THEN last_clerk END AS last_clerk,
-                CASE WHEN first_clerk IS NULL OR last_clerk IS NULL OR NOT at_closing THEN store_id END AS store,
-                at_opening,
-                at_closing,
-                at_opening AND COALESCE(bought_at_opening >= %s, FALSE) AS active_opening,
-                at_closing AND COALESCE(bought_at_closing >= %s, FALSE) AS active_closing,
-                bought_before IS NOT NULL AS bought_before,
-                {TIER} AS tier
-            FROM member
-            LEFT JOIN bounds ON {same_scope}
-        )
-        SELECT first_clerk, last_clerk, store, at_opening, at_closing, active_opening, active_closing, bought_before,
-            COUNT(*), COUNT(CASE WHEN tier = 'A' THEN 1 END), COUNT(CASE WHEN tier = 'B' THEN 1 END)
-        FROM state
-        GROUP BY first_clerk, last_clerk, store, at_opening, at_closing, active_opening, active_closing, bought_before
-    """
-    merged = [day_before] * 3 + [month.ends_on] * 3
-    active_since = [day_before - window, month.ends_on - window]
-    with transaction.atomic(), connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # It cannot estimate the rows behind `customer`, and would spend more time compiling than the work takes.
-            cursor.execute("SET LOCAL jit = off")
-        cursor.execute(statement, [*card_params, *merged, *owner_params, *active_since])
-        return [Transition(*row) for row in cursor.fetchall()]
-
-
-def classify(rows: Iterable[Transition]) -> dict[Book, Counter[str]]:
-    """The figures of each book: what a transition adds to the book at its beginning and to the one at its end."""
-    books: dict[Book, Counter[str]] = defaultdict(Counter)
+    books: dict[Key, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        first, last, members = books[row.first], books[row.last], row.members
-        moved = row.first != row.last
+        first_key, last_key, members = first(row), last(row), row.members
+        begins, ends = books[first_key], books[last_key]
+        moved = row.at_closing and first_key != last_key
 
-        first["opening" if row.at_opening else "enrolled"] += members
+        begins["opening" if row.at_opening else "enrolled"] += members
         if not row.at_closing:
-            first["closed"] += members
+            begins["closed"] += members
         else:
-            last["closing"] += members
-            last["tier_a"] += row.tier_a
-            last["tier_b"] += row.tier_b
+            ends["closing"] += members
+            if row.closing_tier != "C":
+                ends["tier_a" if row.closing_tier == "A" else "tier_b"] += members
             if moved:
-                first["transferred_out"] += members
-                last["transferred_in"] += members
+                begins["transferred_out"] += members
+                ends["transferred_in"] += members
 
         if row.active_opening:
-            first["active_opening"] += members
+            begins["active_opening"] += members
         if row.active_closing:
-            last["active_closing"] += members
+            ends["active_closing"] += members
         if row.active_opening and not row.active_closing:
-            first["lapsed"] += members
+            begins["lapsed"] += members
         elif row.active_closing and not row.active_opening:
-            last["reactivated" if row.bought_before else "newly_active"] += members
+            ends["reactivated" if row.bought_before else "newly_active"] += members
         elif row.active_opening and moved:
-            first["active_out"] += members
-            last["active_in"] += members
+            begins["active_out"] += members
+            ends["active_in"] += members
     return books
 
 
-def _carry_over(books: Mapping[Book, Counter[str]], frozen: Iterable[PortfolioMonth]) -> None:
-    """Holds each opening against the closing that was frozen for the month before.
+class Movements(NamedTuple):
+    """The figures of a month: of each book, of each store (None: clerks without one), and of the chain."""
 
-    A member that waits unassigned is on the list of its home store as it is known now. Where that changed since the
-    month before closed, the member has gone from one list to another: in there, out here.
+    books: dict[Book, Counter[str]]
+    stores: dict[int | None, Counter[str]]
+    chain: Counter[str]
 
-    Raises MovementError where anything else differs.
+
+def _movements(rows: list[Transition]) -> Movements:
+    stores = classify(rows, first=lambda row: row.first_store_id, last=lambda row: row.last_store_id)
+    chain = classify(rows, first=lambda row: None, last=lambda row: None)
+    books = classify(
+        rows,
+        first=lambda row: Book(row.first_clerk_id, row.first_store_id if row.first_clerk_id is None else None),
+        last=lambda row: Book(row.last_clerk_id, row.last_store_id if row.last_clerk_id is None else None),
+    )
+    return Movements(books, stores, chain[None])
+
+
+CARRIED = (("opening", "closing"), ("active_opening", "active_closing"))
+
+
+def _carry_over(found: Movements, previous: Month) -> None:
+    """Holds each opening against the closing that was frozen for the month before: of books, stores and the chain.
+
+    Raises MovementError where anything differs.
     """
+    frozen = PortfolioMonth.objects.filter(month=previous)
     before = {Book(row.clerk_id, row.store_id if row.clerk_id is None else None): row for row in frozen}
-    for opening, closing, came, went in (
-        ("opening", "closing", "transferred_in", "transferred_out"),
-        ("active_opening", "active_closing", "active_in", "active_out"),
-    ):
+    for opening, closing in CARRIED:
         gone = {
-            book: (getattr(before[book], closing) if book in before else 0) - books[book][opening]
-            for book in {*books, *before}
+            book: (getattr(before[book], closing) if book in before else 0)
+            - (found.books[book][opening] if book in found.books else 0)
+            for book in {*found.books, *before}
         }
         differing = {book.clerk_id: less for book, less in gone.items() if book.clerk_id is not None and less}
         for clerk in Clerk.objects.filter(pk__in=differing).order_by("clerk_no")[:1]:
-            now = books[Book(clerk.pk, None)][opening]
+            now = found.books[Book(clerk.pk, None)][opening]
             _refuse(str(clerk), opening, now, closing, now + differing[clerk.pk])
         lists = [book for book in gone if book.clerk_id is None]
         if any(gone[book] for book in lists):
-            now = sum(books[book][opening] for book in lists)
-            if sum(gone[book] for book in lists):
-                _refuse("The unassigned lists", opening, now, closing, now + sum(gone[book] for book in lists))
-            for book in lists:
-                books[book][opening] += gone[book]
-                books[book][went if gone[book] > 0 else came] += abs(gone[book])
+            now = sum(found.books[book][opening] for book in lists if book in found.books)
+            _refuse("The unassigned lists", opening, now, closing, now + sum(gone[book] for book in lists))
+    for row in StoreMonth.objects.filter(month=previous).select_related("store"):
+        now_found = found.stores.get(row.store_id, Counter()) if row.store else found.chain
+        for opening, closing in CARRIED:
+            if now_found[opening] != getattr(row, closing):
+                _refuse(str(row.store or "The chain"), opening, now_found[opening], closing, getattr(row, closing))
 
 
 def _refuse(whose: str, opening: str, now: int, closing: str, then: int) -> None:
@@ -284,6 +147,18 @@ def _refuse(whose: str, opening: str, now: int, closing: str, then: int) -> None
     )
 
 
+def _checked(month: Month, rows: list[Transition]) -> Movements:
+    """The movements that these members make.
+
+    Raises MovementError if they don't carry over from the month before, where that is frozen.
+    """
+    found = _movements(rows)
+    previous = Month.objects.filter(pk=next_number(month.pk, -1), closed_at__isnull=False).first()
+    if previous:
+        _carry_over(found, previous)
+    return found
+
+
 def movement(month: Month) -> list[PortfolioMonth]:
     """The movement of every book in the month, computed from what is known now; nothing is saved.
 
@@ -292,10 +167,10 @@ def movement(month: Month) -> list[PortfolioMonth]:
 
     Raises MovementError if the books don't carry over from the month before, where that is frozen.
     """
-    books = classify(transitions(month))
-    previous = Month.objects.filter(pk=next_number(month.pk, -1), closed_at__isnull=False).first()
-    if previous:
-        _carry_over(books, PortfolioMonth.objects.filter(month=previous))
+    return _portfolio_months(month, _checked(month, transitions(month)).books)
+
+
+def _portfolio_months(month: Month, books: Mapping[Book, Counter[str]]) -> list[PortfolioMonth]:
     postings = Posting.objects.clerk_postings().filter(valid_from__lte=month.ends_on)
     home = dict(postings.order_by("valid_from").values_list("clerk", "store"))
     posted = postings.filter(valid_to__gt=month.starts_on).exclude(clerk__left_on__lt=month.starts_on)
@@ -307,18 +182,32 @@ def movement(month: Month) -> list[PortfolioMonth]:
             month=month,
             clerk_id=book.clerk_id,
             store_id=book.store_id if book.clerk_id is None else home.get(book.clerk_id),
-            **{name: books[book][name] for name in FIGURES},
+            **{name: books[book][name] if book in books else 0 for name in FIGURES},
         )
         for book in sorted(shown, key=lambda book: (book.clerk_id or 0, book.store_id or 0))
     ]
 
 
+def _store_months(month: Month, found: Movements) -> list[StoreMonth]:
+    """One row per store, and the chain's."""
+    figures: list[tuple[int | None, Counter[str]]] = [
+        (store, found.stores.get(store, Counter())) for store in Store.objects.values_list("pk", flat=True)
+    ]
+    return [
+        StoreMonth(month=month, store_id=store, **{name: own[name] for name in FIGURES})
+        for store, own in [*figures, (None, found.chain)]
+    ]
+
+
 def freeze(month: Month) -> list[PortfolioMonth]:
-    """Saves the month's movement for good; called within the transaction that closes the month.
+    """Saves the month's movement for good, with the members behind it; called within the transaction of the close.
 
     Raises MovementError as `movement` does.
     """
-    return PortfolioMonth.objects.bulk_create(movement(month))
+    with transaction.atomic():
+        found = _checked(month, keep(month))
+        StoreMonth.objects.bulk_create(_store_months(month, found))
+        return PortfolioMonth.objects.bulk_create(_portfolio_months(month, found.books))
 
 
 def portfolio_months(month: Month) -> list[PortfolioMonth]:

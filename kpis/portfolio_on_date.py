@@ -4,26 +4,19 @@ A store's is the members whose owner had it as home store on that date, and its 
 the store) owned 100 members and 3 waited unassigned: the store's portfolio has 103 rows, the 3 last.
 """
 
-import csv
 import datetime as dt
-import io
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import xlsxwriter
 from django.db.models import Count
 from django.utils.translation import gettext as _
 
 from portfolios.models import Binding, Clerk, Member, Store
-from portfolios.output_files import safe_text
 from portfolios.ownership import clerk_portfolio, store_portfolio, unassigned_list
+from portfolios.table_files import table_file
 
 COLUMNS = ("date", "store_no", "clerk_no", "clerk_name", "member_no", "name", "phone", "bound_since", "reason")
 _WIDTHS = (12, 12, 14, 20, 20, 20, 16, 12, 18)
-FORMATS = {
-    "csv": "text/csv; charset=utf-8",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
 
 
 @dataclass(frozen=True)
@@ -86,30 +79,4 @@ def write_portfolio(rows: Collection[PortfolioRow], *, on: dt.date, phones: Mapp
         )
         for row in rows
     ]
-    return _csv(lines) if format == "csv" else _xlsx(lines, on)
-
-
-def _csv(lines: list[tuple[str, ...]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([safe_text(cell) for cell in line] for line in lines)
-    # Excel knows UTF-8 by its byte order mark.
-    return text.getvalue().encode("utf-8-sig")
-
-
-def _xlsx(lines: list[tuple[str, ...]], on: dt.date) -> bytes:
-    whole = io.BytesIO()
-    book = xlsxwriter.Workbook(whole, {"in_memory": True})
-    heading = book.add_format({"bold": True, "bottom": 1})
-    sheet = book.add_worksheet(on.isoformat())
-    sheet.freeze_panes(1, 0)
-    for column, (name, width) in enumerate(zip(COLUMNS, _WIDTHS, strict=True)):
-        sheet.set_column(column, column, width)
-        sheet.write_string(0, column, name, heading)
-    for place, line in enumerate(lines, 1):
-        for column, cell in enumerate(line):
-            # Cards and phones are text: a number would lose zeros and digits.
-            sheet.write_string(place, column, safe_text(cell))
-    book.close()
-    return whole.getvalue()
+    return table_file(COLUMNS, _WIDTHS, lines, sheet=on.isoformat(), format=format)

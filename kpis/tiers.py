@@ -86,21 +86,26 @@ def member_tiers(on: dt.date, *, store: Store) -> dict[int, str]:
     return tiers_of(member_spend(on, store=store if ranked_in_store() else None))
 
 
-# SQL for the tier of a row with its spend and the bounds of its scope.
-TIER = "CASE WHEN spend >= a_bound THEN 'A' WHEN spend >= b_bound THEN 'B' ELSE 'C' END"
+def tier_sql(prefix: str = "") -> str:
+    """SQL for the tier of a row with its spend and the bounds of its scope, where their names begin with `prefix`."""
+    spend = f"{prefix}spend"
+    return f"CASE WHEN {spend} >= {prefix}a_bound THEN 'A' WHEN {spend} >= {prefix}b_bound THEN 'B' ELSE 'C' END"
 
 
-def bounds_of(customers: str) -> tuple[str, str]:
+TIER = tier_sql()
+
+
+def bounds_of(customers: str, prefix: str = "") -> tuple[str, str]:
     """SQL for `tier_bounds` over a relation (member_id, spend) of any size, and the condition to join its rows on.
 
-    There is one row (a_bound, b_bound) for the chain, or one per home store, joined to a member's `store_id`. Places
-    k <= ceil(p n) are those with k - 1 < p n: so it stays with integers.
+    There is one row (a_bound, b_bound) for the chain, or one per home store, joined to a member's `store_id`; the names
+    of its columns begin with `prefix`. Places k <= ceil(p n) are those with k - 1 < p n: so it stays with integers.
     """
     in_store = ranked_in_store()
     statement = f"""
-        SELECT {"home_id," if in_store else ""}
-            MIN(CASE WHEN 100 * (place - 1) < {A_PERCENT} * places THEN spend END) AS a_bound,
-            MIN(CASE WHEN 100 * (place - 1) < {B_PERCENT} * places THEN spend END) AS b_bound
+        SELECT {f"home_id AS {prefix}home_id," if in_store else ""}
+            MIN(CASE WHEN 100 * (place - 1) < {A_PERCENT} * places THEN spend END) AS {prefix}a_bound,
+            MIN(CASE WHEN 100 * (place - 1) < {B_PERCENT} * places THEN spend END) AS {prefix}b_bound
         FROM (
             SELECT spend, {"store_id AS home_id," if in_store else ""}
                 ROW_NUMBER() OVER ({"PARTITION BY store_id" if in_store else ""} ORDER BY spend DESC) AS place,
@@ -109,4 +114,4 @@ def bounds_of(customers: str) -> tuple[str, str]:
             WHERE spend > 0
         ) AS ranked
         {"GROUP BY home_id" if in_store else ""}"""
-    return statement, "home_id = store_id" if in_store else "TRUE"
+    return statement, f"{prefix}home_id = store_id" if in_store else "TRUE"

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from kpis import change_views, member_views, signal_views, views
+from kpis import change_views, member_views, movement_views, signal_views, views
 from kpis.care_views import complaint_close, complaints, member_care, today
 from kpis.duplicate_views import duplicates, merge_cards, undo_merge
 from kpis.upkeep_views import upkeep, upkeep_member
@@ -50,5 +50,17 @@ urlpatterns = [
         name="look_at_signal",
     ),
     path("signals/<month:month>/<slug:kind>/<path:clerk_no>/", signal_views.signal, name="signal"),
+    # Files before lists, and these before pages: a number may hold a slash.
+    path(
+        "movement/<month:month>/<slug:kind>/members/<slug:figure>.<slug:format>/<path:number>",
+        movement_views.movement_file,
+        name="movement_file",
+    ),
+    path(
+        "movement/<month:month>/<slug:kind>/members/<slug:figure>/<path:number>/",
+        movement_views.movement_members,
+        name="movement_members",
+    ),
+    path("movement/<month:month>/<slug:kind>/<path:number>/", movement_views.movement, name="movement"),
     path("stores/<month:month>/<path:store_no>/", views.store, name="store"),
 ]

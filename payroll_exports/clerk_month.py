@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from kpis.charts import Chart
 from kpis.models import PortfolioMonth
+from kpis.movement_pictures import MOVEMENT, book_pictures
 from kpis.store_portfolios import portfolio_sizes
-from payroll_exports.charts import Chart
 from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import Payslip
-from payroll_exports.pay_pictures import MOVEMENT, book_pictures, mark_of, pay_bar
+from payroll_exports.pay_pictures import mark_of, pay_bar
 from portfolios.models import Clerk, Month
 
 

@@ -27,8 +27,9 @@ from django.utils.translation import override, pgettext
 from fontTools.ttLib import TTFont
 
 from commission.templatetags.money import count, money_text
+from kpis.movement_pictures import ACTIVE_MEMBERS, MOVEMENT, PORTFOLIO, book_pictures
 from payroll_exports.line_codes import LineCode, line_name
-from payroll_exports.pay_pictures import ACTIVE_MEMBERS, MOVEMENT, PORTFOLIO, book_pictures, pay_bar
+from payroll_exports.pay_pictures import pay_bar
 
 LANGUAGES = {"zh-hans": "zh-Hans", "en": "en"}
 

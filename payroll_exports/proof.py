@@ -29,7 +29,7 @@ from commission.ledger_proof import (
 from commission.models import Attribution, Band, HeldAmount, Plan, Sale, SaleLine, SalePart
 from commission.money import format_amount
 from commission.verify import ClerkTotals, Finding, half_away, verify_ledger
-from kpis.models import PortfolioMonth
+from kpis.models import CohortMonth, MemberGroup, PortfolioMonth, StoreMonth
 from payroll_exports.models import EarningLine, Payslip, PayslipFile, ProofBlock, Salary
 from portfolios.models import Clerk, Month, Posting
 
@@ -43,6 +43,9 @@ def frozen_tables(month: Month) -> list[FrozenTable]:
     return [
         *ledger_tables(month),
         frozen(PortfolioMonth.objects.filter(month=month)),
+        frozen(StoreMonth.objects.filter(month=month)),
+        frozen(MemberGroup.objects.filter(month=month)),
+        frozen(CohortMonth.objects.filter(month=month)),
         frozen(Payslip.objects.filter(month=month)),
         frozen(EarningLine.objects.filter(month=month)),
         frozen(HeldAmount.objects.filter(month=month)),

@@ -11,7 +11,7 @@ from django.db import OperationalError, connection, connections, transaction
 
 from commission.models import Attribution, Booking, SaleLine
 from commission.settlement import settle_return, waiting_returns
-from kpis.models import PortfolioMonth
+from kpis.models import CohortMonth, MemberGroup, PortfolioMonth, StoreMonth
 from payroll_exports.models import EarningLine, Payslip, ProofBlock, Salary
 from payroll_exports.pay_run import CloseRefused, CloseReport, close_month, tie_out
 from payroll_exports.proof import verify
@@ -22,7 +22,7 @@ from tests.builders import Till, bind, line, make_chain, ticket
 from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day
 
-WRITTEN = [Payslip, EarningLine, PortfolioMonth, ProofBlock]
+WRITTEN = [Payslip, EarningLine, PortfolioMonth, StoreMonth, MemberGroup, CohortMonth, ProofBlock]
 
 
 class KillAt:

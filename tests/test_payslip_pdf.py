@@ -37,9 +37,9 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from weasyprint import CSS, HTML
 from weasyprint.text.fonts import FontConfiguration
 
-from payroll_exports.charts import Part, kind_bar, waterfall
+from kpis.charts import Part, kind_bar, waterfall
+from kpis.movement_pictures import ACTIVE_MEMBERS, PORTFOLIO
 from payroll_exports.line_codes import LineCode, line_name
-from payroll_exports.pay_pictures import ACTIVE_MEMBERS, PORTFOLIO
 from payroll_exports.payslip_pdf import (
     GETA,
     PayslipDocument,

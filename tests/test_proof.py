@@ -17,7 +17,7 @@ from commission.corrections import correct
 from commission.ledger_proof import blocks, differences, frozen, lines, month_digest
 from commission.models import Attribution, Band, Booking, PlanRate, Sale, SaleLine, SalePart
 from commission.settlement import settle_return
-from kpis.models import PortfolioMonth
+from kpis.models import CohortMonth, MemberGroup, PortfolioMonth, StoreMonth
 from payroll_exports.models import EarningLine, Payslip, PayslipFile, ProofBlock, Salary
 from payroll_exports.pay_run import close_month
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
@@ -29,7 +29,19 @@ from tests.tampering import behind_the_rules
 
 pytestmark = pytest.mark.django_db
 
-FROZEN = [Booking, Sale, SalePart, SaleLine, Attribution, PortfolioMonth, Payslip, EarningLine]
+FROZEN = [
+    Booking,
+    Sale,
+    SalePart,
+    SaleLine,
+    Attribution,
+    PortfolioMonth,
+    StoreMonth,
+    MemberGroup,
+    CohortMonth,
+    Payslip,
+    EarningLine,
+]
 
 
 def build(directory: Path) -> None:

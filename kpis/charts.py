@@ -84,7 +84,8 @@ def _n(value: float) -> str:
     return f"{value:.1f}"
 
 
-def _text_width(text: str) -> float:
+def text_width(text: str) -> float:
+    """About how long a text is in a chart."""
     return sum(_EM if ord(character) > 0x2E7F else _LETTER for character in text)
 
 
@@ -152,7 +153,7 @@ def kind_bar(
         left += spans[-1][1]
     # Labels start at their tick, so that nobody has to know how wide a reader's font sets them.
     ticks = [start + min(length / 2, 8) for start, length in spans]
-    label_widths = [4 + max(_text_width(part.label), _text_width(part.figure)) for part in below + above]
+    label_widths = [4 + max(text_width(part.label), text_width(part.figure)) for part in below + above]
     bottom = bar_y + bar_height
     starts = _spread(ticks, label_widths, width)
     marks = [
