@@ -8,13 +8,14 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import F, Sum
+from django.db.models import Exists, F, OuterRef, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from commission.models import Sale, SalePart
+from commission.templatetags.money import money_text
 from kpis.models import Signal
 from portfolios.models import Binding, Member, User
 
@@ -61,6 +62,8 @@ def _members(signal: Signal, user: User, keys: Sequence[int]) -> dict[int, Evide
     seen, what = _open(user, keys), {member.pk: member.store.name for member in members}
     if signal.kind == Kind.SAME_PHONE:
         what = _earlier_cards(list(members))
+    elif signal.kind == Kind.LARGE_FIRST:
+        what = _largest_tickets(user, keys)
     elif signal.kind == Kind.NEIGHBOURHOOD:
         what = {member.pk: member.neighbourhood for member in members}
     return {member.pk: _of_member(member, member.pk in seen, member.enrolled_on, what[member.pk]) for member in members}
@@ -69,6 +72,22 @@ def _members(signal: Signal, user: User, keys: Sequence[int]) -> dict[int, Evide
 def _of_member(member: Member, seen: bool, on: dt.date, what: str) -> Evidence:
     address = reverse("member", args=[member.member_no]) if seen else ""
     return Evidence(member.member_no, address, member.name if seen else "", on, what)
+
+
+def _largest_tickets(user: User, keys: Sequence[int]) -> dict[int, str]:
+    """Of each member, the largest ticket of the day of enrolment, with its amount for who may see the ticket."""
+    may_see = Sale.objects.for_user(user).filter(pk=OuterRef("pk"))
+    sales = (
+        Sale.objects.filter(member__in=keys, business_date=F("member__enrolled_on"))
+        .annotate(net=Sum(F("parts__commissionable_amount") + F("parts__excluded_amount")), seen=Exists(may_see))
+        .order_by("net", "pk")
+    )
+    said = dict.fromkeys(keys, "")
+    for sale in sales:
+        at = date_format(timezone.localtime(sale.sold_at), "H:i")
+        amount = f" · {money_text(sale.net)}" if sale.seen else ""
+        said[sale.member_id or 0] = f"{at} · {sale.ticket_no}{amount}"
+    return said
 
 
 def _earlier_cards(members: list[Member]) -> dict[int, str]:

@@ -149,6 +149,6 @@ def yardstick(signal: Signal) -> str:
 
 
 def percent(hits: int, total: int) -> str:
-    """A rate in percent with one decimal, rounded down: 9 of 120 is 7.5."""
-    tenths = 1000 * hits // total
+    """A rate in percent with one decimal, rounded half up: 2 of 14 is 14.3."""
+    tenths = (2000 * hits + total) // (2 * total)
     return f"{tenths // 10}.{tenths % 10}"
