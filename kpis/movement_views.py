@@ -22,7 +22,7 @@ from portfolios.views import Choice, month_choices, reader
 ROWS_PER_PAGE = 100
 
 
-def _scope(request: HttpRequest, month: int, kind: str, number: str) -> Scope:
+def asked_scope(request: HttpRequest, month: int, kind: str, number: str) -> Scope:
     """Whose movement the address names; what the reader may not see is not there."""
     shown = get_object_or_404(Month, pk=month)
     if kind == "clerk":
@@ -48,13 +48,14 @@ def _context(request: HttpRequest, scope: Scope) -> dict[str, Any]:
         "title": title,
         "month": scope.month,
         "back": address(scope),
+        "pdf": address(scope, "movement_pdf"),
     }
 
 
 @require_GET
 def movement(request: HttpRequest, month: int, kind: str, number: str) -> HttpResponse:
     """The movement of a clerk's book, an unassigned list, a store or the chain in a closed month."""
-    scope = _scope(request, month, kind, number)
+    scope = asked_scope(request, month, kind, number)
     last_closed = Month.objects.filter(closed_at__isnull=False).order_by("pk").last()
     context = _context(request, scope) | {
         "page": movement_page(scope),
@@ -85,7 +86,7 @@ def _switch(request: HttpRequest, scope: Scope) -> list[Choice]:
 @require_GET
 def movement_members(request: HttpRequest, month: int, kind: str, figure: str, number: str) -> HttpResponse:
     """The members behind one figure, as many as it says."""
-    scope = _scope(request, month, kind, number)
+    scope = asked_scope(request, month, kind, number)
     members = _members(scope, figure)
     page: Page[MemberMove] = Paginator(members, ROWS_PER_PAGE).get_page(request.GET.get("page"))
     rows = list(page.object_list)
@@ -107,7 +108,7 @@ def movement_members(request: HttpRequest, month: int, kind: str, figure: str, n
 @require_GET
 def movement_file(request: HttpRequest, month: int, kind: str, figure: str, format: str, number: str) -> HttpResponse:
     """The same as a file, without phone numbers; that it was taken is on record."""
-    scope = _scope(request, month, kind, number)
+    scope = asked_scope(request, month, kind, number)
     if format not in FORMATS:
         raise Http404
     members = _members(scope, figure)

@@ -1,12 +1,13 @@
 from django.urls import path
 
-from payroll_exports import checklist_views, inquiry_views, roster_views, views
+from payroll_exports import checklist_views, inquiry_views, movement_views, roster_views, views
 
 urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
     path("clerks/<month:month>/<path:clerk_no>/question/", inquiry_views.question_line, name="question_line"),
     path("clerks/<month:month>/<path:clerk_no>/lines/<slug:code>/", views.line_tickets, name="line_tickets"),
     path("clerks/<month:month>/<path:clerk_no>/", views.clerk_month, name="clerk_month"),
+    path("movement/<month:month>/<slug:kind>/pdf/<path:number>", movement_views.movement_pdf, name="movement_pdf"),
     path("payslips/", views.payslips, name="payslips"),
     path("payslips/language/", views.payslip_language, name="payslip_language"),
     path("payslips/<month:month>/<path:clerk_no>.pdf", views.payslip_pdf, name="payslip_pdf"),

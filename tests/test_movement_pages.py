@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+import pypdfium2 as pdfium
 import pytest
 from auditlog.models import LogEntry
 from django.db import connection
@@ -20,6 +21,7 @@ from kpis.movement import freeze
 from kpis.movement_members import FALLEN, RISEN, FigureMembers, Scope
 from kpis.movement_page import movement_page
 from kpis.store_comparison import store_bars
+from payroll_exports.movement_pdf import movement_pdf
 from portfolios.models import Binding, Clerk, Member, Month, Posting, Store
 from tests.books import Chain, close, day
 from tests.cast import Cast, one_cast
@@ -185,6 +187,28 @@ def test_stores_by_organic_growth_losses_hatched(scene: Scene) -> None:
     ]
     assert chart.desc == "Store 2 S2: +5; Store 1 S1: −7"
     assert store_bars(rows[:1]) is None
+
+
+# --- On paper ----------------------------------------------------------------------------------------------------
+
+
+def test_the_pdf_has_the_pictures_and_the_figures_of_the_page(scene: Scene) -> None:
+    """The same drawings in its own font, in black and white too: every mark is there, and every figure is text."""
+    freeze_all(202601, 202602, 202603)
+    scope = scene.scope()
+    page = movement_page(scope)
+    assert page
+    file = pdfium.PdfDocument(movement_pdf(scope, page))
+    text = file[0].get_textpage().get_text_range()
+    for words in ("Chain · Movement 2026-03", "Month by month", "Still active, by month of enrolment", "Newly active"):
+        assert words in text
+    # Two waterfalls, three lines with their points, a cell of a cohort, and no page without ink.
+    paths = [kind for kind in (one.type for one in file[0].get_objects()) if kind == pdfium.raw.FPDF_PAGEOBJ_PATH]
+    assert len(paths) > 20
+    grey = file[0].render(scale=1).to_pil().convert("L")
+    assert len({shade // 16 for _count, shade in grey.getcolors() or []}) > 4
+    assert movement_pdf(scope, page) == movement_pdf(scope, page)
+    file.close()
 
 
 # --- Pages -------------------------------------------------------------------------------------------------------

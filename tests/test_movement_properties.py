@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 from django.db import transaction
 from django.test import override_settings
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -91,7 +91,7 @@ def total(found: Iterable[Counter[str]]) -> Counter[str]:
     return whole
 
 
-@examples(deadline=None)
+@examples(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ways(), max_size=12))
 def test_every_book_store_and_the_chain_add_up(rows: list[Transition]) -> None:
     clerks, stores, chain = by_book(rows), by_store(rows), of_chain(rows)
@@ -106,7 +106,7 @@ def test_every_book_store_and_the_chain_add_up(rows: list[Transition]) -> None:
     assert not any(chain[name] for name in ("transferred_in", "transferred_out", "active_in", "active_out"))
 
 
-@examples(deadline=None)
+@examples(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ways(), max_size=12), st.lists(st.tuples(books, st.integers(1, 2)), min_size=12, max_size=12))
 def test_a_transfer_by_itself_adds_nothing_organic(
     rows: list[Transition], others: list[tuple[int | None, int]]
@@ -121,7 +121,7 @@ def test_a_transfer_by_itself_adds_nothing_organic(
     assert organic(by_book(moved)) == organic(by_book(rows))
 
 
-@examples(deadline=None)
+@examples(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ways(), max_size=12), st.data())
 def test_transfers_inside_a_store_change_none_of_its_figures(rows: list[Transition], data: st.DataObject) -> None:
     """Whoever of the same store has the members at the end, its unassigned list too: all the store's figures stay."""
