@@ -16,11 +16,13 @@ from django.db import models
 from django.db.models import Count, Sum
 from django.utils.translation import gettext as _
 
+from commission.expected_rows import half_away
 from commission.ledger_proof import (
     Block,
     Difference,
     FrozenTable,
     blocks,
+    calm_planner,
     differences,
     frozen,
     ledger_tables,
@@ -28,7 +30,7 @@ from commission.ledger_proof import (
 )
 from commission.models import Attribution, Band, HeldAmount, Plan, Sale, SaleLine, SalePart
 from commission.money import format_amount
-from commission.verify import ClerkTotals, Finding, half_away, verify_ledger
+from commission.verify import ClerkTotals, Finding, verify_ledger
 from kpis.models import CohortMonth, MemberGroup, PortfolioMonth, StoreMonth
 from payroll_exports.models import EarningLine, Payslip, PayslipFile, ProofBlock, Salary
 from portfolios.models import Clerk, Month, Posting
@@ -57,10 +59,13 @@ def seal(month: Month) -> str:
     previous = Month.objects.filter(pk__lt=month.pk, closed_at__isnull=False).order_by("pk").last()
 
     def written() -> Iterator[Block]:
+        calm_planner()
         for table in frozen_tables(month):
-            for block in blocks(table):
-                ProofBlock.objects.create(month=month, **block._asdict())
-                yield block
+            sealed = list(blocks(table))
+            ProofBlock.objects.bulk_create(
+                [ProofBlock(month=month, **block._asdict()) for block in sealed], batch_size=200
+            )
+            yield from sealed
 
     return month_digest(month, previous.digest if previous else "", written())
 
