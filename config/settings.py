@@ -202,6 +202,13 @@ SILENCED_SYSTEM_CHECKS = ["models.W040"]
 CUT_OFF_DAY = env.int("CUT_OFF_DAY", default=1)
 # Days without a purchase after which a member has lapsed.
 ACTIVITY_WINDOW_DAYS = env.int("ACTIVITY_WINDOW_DAYS", default=90)
+# What a new member has to buy in one ticket, in minor units, and within how many days of the enrolment, to be effective.
+EFFECTIVE_PURCHASE_AMOUNT = env.int("EFFECTIVE_PURCHASE_AMOUNT", default=3_800)
+EFFECTIVE_DAYS = env.int("EFFECTIVE_DAYS", default=30)
+# What part of variable pay is to come from own members, in percent.
+MEMBER_PAY_GOAL_PERCENT = env.int("MEMBER_PAY_GOAL_PERCENT", default=70)
+# Of fewer members or tickets a measure is marked as a small sample, and not ranked.
+MEASURE_SMALL_SAMPLE = env.int("MEASURE_SMALL_SAMPLE", default=20)
 # Whether members are ranked into tiers "chain" wide or per "store".
 TIER_SCOPE = env.str("TIER_SCOPE", default="chain")
 # Members of one clerk from which a split warns.

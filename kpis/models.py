@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from kpis.care_models import ContactResult as ContactResult
 from kpis.care_models import ProfileCheck as ProfileCheck
+from kpis.measure_models import MeasureMonth as MeasureMonth
+from kpis.measure_models import MeasuresSoFar as MeasuresSoFar
 from kpis.movement_models import ACTIVE_MEMBERS_ADD_UP, MEMBERS_ADD_UP, MovementFigures
 from kpis.movement_models import CohortMonth as CohortMonth
 from kpis.movement_models import MemberGroup as MemberGroup

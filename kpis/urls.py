@@ -1,6 +1,6 @@
 from django.urls import path
 
-from kpis import change_views, member_views, movement_views, signal_views, views
+from kpis import change_views, measure_views, member_views, movement_views, signal_views, views
 from kpis.care_views import complaint_close, complaints, member_care, today
 from kpis.duplicate_views import duplicates, merge_cards, undo_merge
 from kpis.upkeep_views import upkeep, upkeep_member
@@ -62,5 +62,7 @@ urlpatterns = [
         name="movement_members",
     ),
     path("movement/<month:month>/<slug:kind>/<path:number>/", movement_views.movement, name="movement"),
+    path("measures/<month:month>/<slug:kind>/<path:number>/", measure_views.measures, name="measures"),
+    path("kpis/definitions/", measure_views.definitions, name="definitions"),
     path("stores/<month:month>/<path:store_no>/", views.store, name="store"),
 ]

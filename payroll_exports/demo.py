@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from commission.models import Attribution, Sale, SaleLine
 from commission.ticket_import import import_tickets
 from kpis.gaming_signals import refresh_signals
+from kpis.measures import refresh_measures
 from kpis.member_figures import refresh_member_figures
 from kpis.store_split import split_stores
 from payroll_exports.complete_journey import JourneySource, source_totals, write_complete_journey
@@ -190,6 +191,7 @@ def _refresh_members(progress: Progress) -> None:
     last = Sale.objects.aggregate(day=Max("business_date"))["day"]
     progress(_("members' figures"), 0, 1)
     refresh_member_figures(last + dt.timedelta(days=1))
+    refresh_measures(last + dt.timedelta(days=1))
     progress(_("members' figures"), 1, 1)
     for month in Month.objects.order_by("-pk")[:2]:
         refresh_signals(month, as_of=last + dt.timedelta(days=1))

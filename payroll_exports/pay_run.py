@@ -25,6 +25,7 @@ from commission.inquiries import waiting_inquiries
 from commission.models import Attribution, SaleLine, SalePart
 from commission.money import format_amount
 from commission.ticket_corrections import waiting_corrections
+from kpis.measures import freeze_measures
 from kpis.models import PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze
 from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings
@@ -399,6 +400,8 @@ def close_month(
             books = freeze(month)
         except MovementError as error:
             raise CloseRefused(str(error)) from error
+        tell(_("measures"))
+        freeze_measures(month)
         tell(_("payslips"))
         _lock_payslips(month, books)
         record_held(month)

@@ -31,7 +31,7 @@ from commission.ledger_proof import (
 from commission.models import Attribution, Band, HeldAmount, Plan, Sale, SaleLine, SalePart
 from commission.money import format_amount
 from commission.verify import ClerkTotals, Finding, verify_ledger
-from kpis.models import CohortMonth, MemberGroup, PortfolioMonth, StoreMonth
+from kpis.models import CohortMonth, MeasureMonth, MemberGroup, PortfolioMonth, StoreMonth
 from payroll_exports.models import EarningLine, Payslip, PayslipFile, ProofBlock, Salary
 from portfolios.models import Clerk, Month, Posting
 
@@ -48,6 +48,7 @@ def frozen_tables(month: Month) -> list[FrozenTable]:
         frozen(StoreMonth.objects.filter(month=month)),
         frozen(MemberGroup.objects.filter(month=month)),
         frozen(CohortMonth.objects.filter(month=month)),
+        frozen(MeasureMonth.objects.filter(month=month)),
         frozen(Payslip.objects.filter(month=month)),
         frozen(EarningLine.objects.filter(month=month)),
         frozen(HeldAmount.objects.filter(month=month)),

@@ -1,4 +1,4 @@
-"""manage.py refresh_members: the figures of the members table, and what talks were followed by, each night."""
+"""manage.py refresh_members: the members table's figures, what talks were followed by, the measures; each night."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from kpis.contact_results import refresh_contact_results
+from kpis.measures import refresh_measures
 from kpis.member_figures import refresh_member_figures
 from portfolios.roster_files import calendar_date
 
@@ -26,6 +27,7 @@ class Command(BaseCommand):
             )
         changed = refresh_member_figures(on)
         refresh_contact_results(on)
+        refresh_measures(on)
         self.stdout.write(
             _("The members' figures are as of %(day)s; those of %(count)d members have changed.")
             % {"day": on, "count": changed}

@@ -1,0 +1,315 @@
+"""How every figure of the pages is counted: one text each, with worked tables that the tests repeat.
+
+Each figure on a page leads here. What stands in an `Example` is what `tests/test_definitions.py` builds and counts, so
+the page cannot say one thing and the program do another.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from commission.money import format_amount
+
+Text = str | Promise
+
+
+@dataclass(frozen=True)
+class Example:
+    """A worked table. Dates are month and day of 2026; amounts are in currency units. The last columns are counted."""
+
+    headings: tuple[Text, ...]
+    rows: tuple[tuple[Text, ...], ...]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One figure: its name, how it is counted, and the worked table that shows it, where it has one of its own."""
+
+    key: str
+    name: Text
+    text: Text
+    example: Example | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Definitions that belong together; a table under them shows them all at once."""
+
+    title: Text
+    text: Text
+    definitions: tuple[Definition, ...]
+    example: Example | None = None
+
+
+EFFECTIVE = Example(
+    (_("Enrolled"), _("Bought"), _("Counted in")),
+    (
+        ("03-01", "03-05 38.00", "2026-03"),
+        ("03-01", "03-05 37.99", "–"),
+        ("03-01", "03-05 20.00, 03-05 20.00", "–"),
+        ("03-01", "03-31 40.00", "2026-03"),
+        ("03-01", "04-01 40.00", "–"),
+        ("03-20", "04-10 50.00", "2026-04"),
+        ("03-20", "03-25 50.00, 04-10 60.00", "2026-03"),
+    ),
+)
+
+REPURCHASE = Example(
+    (_("Enrolled"), _("Bought on"), _("30 days"), _("60 days"), _("90 days")),
+    (
+        ("03-01", "03-01, 03-31", "2026-03: 1 / 1", "2026-04: 1 / 1", "2026-05: 1 / 1"),
+        ("03-01", "03-01, 04-01", "2026-03: 0 / 1", "2026-04: 1 / 1", "2026-05: 1 / 1"),
+        ("03-01", "03-01, 03-01", "2026-03: 0 / 1", "2026-04: 0 / 1", "2026-05: 0 / 1"),
+        ("03-02", "03-10, 05-31", "2026-04: 0 / 1", "2026-05: 0 / 1", "2026-05: 1 / 1"),
+        ("03-01", "", "2026-03: 0 / 1", "2026-04: 0 / 1", "2026-05: 0 / 1"),
+    ),
+)
+
+RETENTION = Example(
+    (_("A or B at the end of April"), _("Bought since 3 March"), _("Retention in May")),
+    (("4", "3", "75%"), ("3", "1", "33%"), ("2", "0", "0%"), ("0", "0", "–")),
+)
+
+# Of May; the members are active at its end but for the last one.
+PURCHASES = Example(
+    (_("Member"), _("Tickets"), _("Spend in May"), _("Tickets in May"), _("Days in May")),
+    (
+        ("M1", "05-03 60.00, 05-03 40.00, 05-20 -30.00", "70.00", "2", "1"),
+        ("M2", "05-10 100.00", "100.00", "1", "1"),
+        ("M3", "03-20 80.00", "0.00", "0", "0"),
+        ("M4", "01-05 500.00", "–", "–", "–"),
+    ),
+)
+# What the table comes to: 170.00 / 3, 200.00 / 3 tickets, 2 days / 3.
+PURCHASES_RESULT = {"spend": "56.67", "basket": "66.67", "frequency": "0.67"}
+
+PAY = Example(
+    (_("Line of the payslip"), _("Amount"), _("Of it from own members")),
+    (
+        (_("Own members, served"), "300.00", "300.00"),
+        (_("Own members, served by another"), "420.00", "420.00"),
+        (_("Covered for another clerk"), "180.00", "0.00"),
+        (_("Walk-ins"), "60.00", "0.00"),
+        (_("Late tickets"), "40.00", "0.00"),
+        (_("Clawback for returns"), "-100.00", "0.00"),
+        (_("Together"), "900.00", "720.00"),
+        (_("Member share"), "", "80%"),
+    ),
+)
+
+# 李 and 王 are of store 1, 张 of store 2: transferred out and in, enrolled, newly active; organic growth of both.
+MOVED = Example(
+    (
+        "",
+        _("Transferred out"),
+        _("Transferred in"),
+        _("Enrolled"),
+        _("Newly active"),
+        _("Organic growth"),
+        _("of active members"),
+    ),
+    (
+        ("李", "2", "0", "1", "1", "1", "1"),
+        ("王", "0", "1", "0", "0", "0", "0"),
+        ("张", "0", "1", "0", "0", "0", "0"),
+        (_("Store 1"), "1", "0", "1", "1", "1", "1"),
+        (_("Store 2"), "0", "1", "0", "0", "0", "0"),
+        (_("Chain"), "0", "0", "1", "1", "1", "1"),
+    ),
+)
+
+MEASURES = Group(
+    _("Measures of a month"),
+    _(
+        "A clerk's, a store's and the chain's are worked out from sums: a store's average is the store's sum divided "
+        "by the store's number, not the mean of its clerks' averages. They are frozen when the month closes. Those of "
+        "an open month are of the last night, and count what was bought before that day."
+    ),
+    (
+        Definition(
+            "effective_new",
+            _("Effective new members"),
+            _(
+                "New members with a ticket of at least %(amount)s within %(days)d days of the enrolment, counted "
+                "once, in the month in which that ticket is posted, for the clerk who enrolled them, whoever owns "
+                "them now. Returns take nothing away; a late ticket counts by its own date, in the month that it is "
+                "posted to. The store's figure beside a clerk's is the mean of its clerks."
+            ),
+            EFFECTIVE,
+        ),
+        *(
+            Definition(
+                f"repurchase_{days}",
+                name,
+                _(
+                    "Of the members whose %(within)dth day after the enrolment lies in the month: the share that by "
+                    "then had bought on two days or more, for the clerk who enrolled them. A card that was merged "
+                    "into another one is left out; the other card has its purchases."
+                ),
+                REPURCHASE if days == 30 else None,
+            )
+            for days, name in (
+                (30, _("Repurchase after 30 days")),
+                (60, _("Repurchase after 60 days")),
+                (90, _("Repurchase after 90 days")),
+            )
+        ),
+        Definition(
+            "retention",
+            _("Retention of key members"),
+            _(
+                "Of the A and B members at the end of the month before: the share that is active at the end of this "
+                "one, for the clerk who had them then, wherever they are now. A closed card is lost; for a merged one "
+                "the other card's purchases count. There is none in the first month, nor before the month before is "
+                "closed."
+            ),
+            RETENTION,
+        ),
+        Definition(
+            "member_pay",
+            _("Member share of variable pay"),
+            _(
+                "Own members served, and own members served by another, as a part of variable pay: commission and "
+                "accelerator, before KPI bonus, held and carried amounts and adjustments. The aim is %(goal)d%%. "
+                "Where variable pay is zero or less there is no share."
+            ),
+            PAY,
+        ),
+        Definition(
+            "spend",
+            _("Spend per active member"),
+            _(
+                "What the members who are active at the end of the month bought in it, all categories, less returns, "
+                "divided by their number. They count for the clerk who owns them then: in the table 170.00 of three "
+                "members, 56.67 each."
+            ),
+            PURCHASES,
+        ),
+        Definition(
+            "basket",
+            _("Basket"),
+            _(
+                "What those members bought in the month, before returns, divided by the number of tickets with a "
+                "purchase: in the table above 200.00 in three tickets, 66.67 each."
+            ),
+        ),
+        Definition(
+            "frequency",
+            _("Purchases per active member"),
+            _(
+                "On how many days each of those members bought in the month, on average; two tickets on one day are "
+                "one purchase: in the table above two days of three members, 0.67."
+            ),
+        ),
+    ),
+)
+
+MOVEMENT = Group(
+    _("Movement of the members"),
+    _(
+        "Opening + enrolled + transferred in - transferred out - closed = closing, and a closing is the next month's "
+        "opening. Opening is the state before the first day of the month, closing that at the end of its last."
+    ),
+    (
+        Definition("opening", _("Opening"), _("Members at the end of the day before the month: the last closing.")),
+        Definition(
+            "enrolled",
+            pgettext_lazy("portfolio", "Enrolled"),
+            _("Members whose card counts from a day of the month, for the clerk whom they are first bound to in it."),
+        ),
+        Definition(
+            "transferred_in",
+            _("Transferred in"),
+            _("Members who came from another clerk, or from those without an owner. Growth for nobody."),
+        ),
+        Definition("transferred_out", _("Transferred out"), _("Members who went to another clerk. A loss for nobody.")),
+        Definition(
+            "closed",
+            pgettext_lazy("portfolio", "Closed"),
+            _("Cards that were closed in the month, or merged into another one, for the owner at opening."),
+        ),
+        Definition("closing", _("Closing"), _("Members at the end of the last day of the month.")),
+        Definition("organic_growth", _("Organic growth"), _("Enrolled less closed. Transfers are apart from it.")),
+    ),
+    MOVED,
+)
+
+ACTIVE = Group(
+    _("Movement of active members"),
+    _(
+        "A member is active at the end of a day with a purchase in the %(window)d days up to and including it; a "
+        "return is no purchase, and takes none away. A late ticket counts from the first day of the month "
+        "that it is posted to."
+    ),
+    (
+        Definition("active_opening", _("Active at opening"), _("Active at the end of the day before the month.")),
+        Definition(
+            "newly_active",
+            _("Newly active"),
+            _("Not active at opening, active at closing, and never bought before the month; for the owner at closing."),
+        ),
+        Definition(
+            "reactivated",
+            _("Reactivated"),
+            _("Not active at opening, active at closing, and bought before the month; for the owner at closing."),
+        ),
+        Definition(
+            "lapsed",
+            _("Lapsed"),
+            _("Active at opening, and at closing not active or with a closed card; for the owner at opening."),
+        ),
+        Definition("active_in", _("Active in"), _("Active at both ends, and came from another book in between.")),
+        Definition("active_out", _("Active out"), _("Active at both ends, and went to another book in between.")),
+        Definition("active_closing", _("Active at closing"), _("Active at the end of the month's last day.")),
+        Definition(
+            "organic_active_growth",
+            _("Organic growth of active members"),
+            _("Newly active and reactivated, less lapsed. Transfers are apart from it."),
+        ),
+    ),
+)
+
+KEY = Group(
+    _("Key members"),
+    _(
+        "At the end of a month the members with a positive spend in the last 12 months, less returns, are ranked. A "
+        "are the first 5%%, B the further ones up to 20%%, both rounded up; equal spend shares the better tier."
+    ),
+    (
+        Definition("tier_a", _("A members"), _("A members at closing, for the owner then.")),
+        Definition("tier_b", _("B members"), _("B members at closing, for the owner then.")),
+        Definition("key_members", _("Key members"), _("A and B members at closing.")),
+        Definition("risen", _("Rose"), _("In a better tier than at the end of the month before.")),
+        Definition("fallen", _("Fell"), _("In a lower tier than at the end of the month before.")),
+    ),
+    Example(
+        (_("Spend in 12 months"), _("Tiers")),
+        (
+            ("500", "A"),
+            ("60 50 40 30 20 10", "A B C C C C"),
+            ("9 9 9 5 4 4 3 3 3 3 2 2 2 2 2 1 1 1 1 1", "A A A B C C C C C C C C C C C C C C C C"),
+            ("50 40 30 20 10 0 -5 0 0 0", "A C C C C C C C C C"),
+        ),
+    ),
+)
+
+GROUPS = (MEASURES, MOVEMENT, ACTIVE, KEY)
+
+
+def definition_text(definition: Definition | Group) -> str:
+    """How a figure is counted, with the settings that hold here."""
+    values: Mapping[str, object] = {
+        "amount": format_amount(settings.EFFECTIVE_PURCHASE_AMOUNT),
+        "days": settings.EFFECTIVE_DAYS,
+        "within": int(definition.key.removeprefix("repurchase_"))
+        if isinstance(definition, Definition) and definition.key.startswith("repurchase_")
+        else 0,
+        "goal": settings.MEMBER_PAY_GOAL_PERCENT,
+        "window": settings.ACTIVITY_WINDOW_DAYS,
+    }
+    text = str(definition.text)
+    return text % values if "%" in text else text

@@ -1,0 +1,240 @@
+"""The measures of every clerk's month, for the whole chain at once: how new members take on, who stays, what is spent.
+
+One statement reads the tickets of the last months once and adds up each book's sums; a clerk with 40 active members who
+spent 6,000.00 in 60 tickets has 150.00 a member and 100.00 a ticket. An open month's are those of the last night.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.db.models import Case, F, Min, Q, Sum, When
+
+from commission.bands import accelerators
+from commission.models import Attribution
+from kpis.activity import PURCHASE, member_activity
+from kpis.measure_models import SUMS, MeasureMonth, MeasuresSoFar, MeasureSums
+from kpis.models import MemberGroup
+from portfolios.duplicates import surviving_cards_sql
+from portfolios.models import Binding, Member, Month, Posting, Store
+from portfolios.months import next_number
+from portfolios.postings import postings_in
+
+# After how many days it is asked whether a new member has bought again.
+REPURCHASE_DAYS = (30, 60, 90)
+
+Book = tuple[int | None, int | None]
+
+
+def freeze_measures(month: Month) -> None:
+    """Writes down the sums of a month for good; called within the transaction of the close, after the movement's.
+
+    The movement of the month before has to be frozen, if there was such a month: its key members are those at opening.
+    """
+    MeasuresSoFar.objects.filter(month=month).delete()
+    MeasureMonth.objects.bulk_create(
+        [MeasureMonth(month=month, **row) for row in _books(month, month.ends_on)], batch_size=500
+    )
+
+
+def refresh_measures(on: dt.date) -> int:
+    """Makes the sums of every open month anew as of the start of a day; returns how many books they are of."""
+    written = 0
+    with transaction.atomic():
+        MeasuresSoFar.objects.all().delete()
+        for month in Month.objects.filter(closed_at__isnull=True, starts_on__lt=on):
+            last = min(month.ends_on, on - dt.timedelta(days=1))
+            rows = [MeasuresSoFar(month=month, as_of=last + dt.timedelta(days=1), **row) for row in _books(month, last)]
+            written += len(MeasuresSoFar.objects.bulk_create(rows, batch_size=500))
+    return written
+
+
+def measured(month: Month) -> models.QuerySet[Any]:
+    """The sums of every book of a month: as frozen, or as of the last night where the month is open."""
+    rows: type[MeasureSums] = MeasureMonth if month.is_closed else MeasuresSoFar
+    return rows._default_manager.filter(month=month)
+
+
+def _books(month: Month, last: dt.date) -> list[dict[str, Any]]:
+    """The sums of each book up to a day of the month: of every clerk posted in it, and of whoever has any.
+
+    A clerk's store is the home store on that day, or the last one before. Without a clerk it is what is nobody's.
+    """
+    found: dict[Book, dict[str, int]] = defaultdict(lambda: dict.fromkeys(SUMS, 0))
+    for clerk, store, *sums in _member_sums(month, last):
+        book = found[clerk, None if clerk else store]
+        for name, value in zip(_MEMBER_SUMS, sums, strict=True):
+            book[name] = int(value)
+    for clerk, (member_pay, variable_pay) in _pay(month).items():
+        found[clerk, None] |= {"member_pay_amount": member_pay, "variable_pay_amount": variable_pay}
+    postings = Posting.objects.clerk_postings().filter(valid_from__lte=last)
+    posted = postings.filter(valid_to__gt=month.starts_on).exclude(clerk__left_on__lt=month.starts_on)
+    for clerk in posted.values_list("clerk", flat=True):
+        found[clerk, None]
+    for store in Store.objects.values_list("pk", flat=True):
+        found[None, store]
+    home = dict(postings.order_by("valid_from").values_list("clerk", "store"))
+    return [
+        {"clerk_id": clerk, "store_id": home.get(clerk) if clerk else store, **found[clerk, store]}
+        for clerk, store in sorted(found, key=lambda book: (book[0] or 0, book[1] or 0))
+    ]
+
+
+def _pay(month: Month) -> dict[int, tuple[int, int]]:
+    """By clerk: what own members brought (served, and served by another), and the variable pay of it all.
+
+    As on the payslip before held, carried and adjusted amounts: the ledger's commission, and the accelerator.
+    """
+    kind = Q(pay_line=Attribution.PayLine.KIND)
+    own: dict[int, int] = defaultdict(int)
+    variable: dict[int, int] = defaultdict(int)
+    credits: dict[int, int] = defaultdict(int)
+    for side in ("owner", "server"):
+        totals = (
+            Attribution.objects.filter(month=month, **{f"{side}__isnull": False})
+            .order_by()
+            .values_list(side)
+            .annotate(
+                commission=Sum(f"{side}_commission_amount"),
+                own=Sum(f"{side}_commission_amount", filter=kind, default=0),
+                credit=Sum(f"{side}_credit_amount"),
+            )
+        )
+        for clerk, commission, from_own, credit in totals:
+            variable[clerk] += int(commission)
+            credits[clerk] += int(credit)
+            own[clerk] += int(from_own) if side == "owner" else 0
+    for clerk, amount in accelerators(month, credits, postings_in(month)).items():
+        variable[clerk] += amount
+    return {clerk: (own[clerk], amount) for clerk, amount in variable.items()}
+
+
+# --- The statement -----------------------------------------------------------------------------------------------
+
+_MEMBER_SUMS = SUMS[:-2]
+
+
+def _days_after(column: str, days: int) -> str:
+    return f"{column} + {days}" if connection.vendor == "postgresql" else f"date({column}, '+{days} days')"
+
+
+def _read_since(month: Month) -> dt.date:
+    """From which activity on tickets matter: new members of 90 days, the activity window, what late tickets reach."""
+    late = Attribution.objects.filter(month=month).aggregate(first=Min("business_date"))["first"]
+    longest = max(*REPURCHASE_DAYS, settings.ACTIVITY_WINDOW_DAYS)
+    return min(
+        month.starts_on - dt.timedelta(days=longest),
+        (late or month.starts_on) - dt.timedelta(days=settings.EFFECTIVE_DAYS),
+    )
+
+
+def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
+    """(clerk, store, sums) of each book at the end of a day of the month; a row without a clerk has its store.
+
+    New members count for who enrolled them, key members for their owner at opening, spend for the owner on the day.
+    """
+    since = _read_since(month)
+    # A return is no purchase, and an exchange is a purchase of what was taken home.
+    parts, part_params = (
+        member_activity(since=since, before=last + dt.timedelta(days=1))
+        .annotate(
+            sale_id=F("part__sale"),
+            bought_amount=Case(When(PURCHASE, then=F("net_amount")), output_field=models.BigIntegerField()),
+        )
+        .values("member_id", "sale_id", "activity_date", "business_date", "net_amount", "bought_amount")
+    ).query.sql_with_params()
+    asked = [f"{_days_after('enrolled_on', days)} BETWEEN %s AND %s" for days in REPURCHASE_DAYS]
+    window_start = last - dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
+    keys = (
+        ("UNNEST(STRING_TO_ARRAY(member_ids, ','))", "keys")
+        if connection.vendor == "postgresql"
+        else ("JSON_EACH('[' || member_ids || ']')", "keys.value")
+    )
+    within = ", ".join(
+        f"COUNT(DISTINCT CASE WHEN bought IS NOT NULL AND ticket.business_date <= {_days_after('enrolled_on', days)} "
+        f"THEN ticket.business_date END) AS days_{days}"
+        for days in REPURCHASE_DAYS
+    )
+    repurchases = ", ".join(
+        f"COUNT(CASE WHEN {condition} THEN 1 END), COUNT(CASE WHEN days_{days} > 1 AND {condition} THEN 1 END)"
+        for days, condition in zip(REPURCHASE_DAYS, asked, strict=True)
+    )
+    effective_until = _days_after("enrolled_on", settings.EFFECTIVE_DAYS)
+    member = Member._meta.db_table
+    statement = f"""
+        WITH part AS ({parts}),
+        merged AS ({surviving_cards_sql()}),
+        ticket AS (
+            SELECT COALESCE(survivor_id, member_id) AS member_id, part.sale_id, activity_date, business_date,
+                SUM(net_amount) AS net, SUM(bought_amount) AS bought
+            FROM part LEFT JOIN merged ON card_id = member_id
+            GROUP BY COALESCE(survivor_id, member_id), part.sale_id, activity_date, business_date
+        ),
+        newcomer AS (
+            SELECT id, enrolled_by_id, store_id, enrolled_on, {within},
+                MIN(CASE WHEN bought >= %s AND ticket.business_date <= {effective_until} THEN activity_date END)
+                    AS effective_on
+            FROM {member} LEFT JOIN ticket ON member_id = id AND ticket.business_date >= enrolled_on
+            WHERE enrolled_on BETWEEN %s AND %s AND (merged_into_id IS NULL OR counted_to > %s)
+            GROUP BY id, enrolled_by_id, store_id, enrolled_on
+        ),
+        customer AS (
+            SELECT member_id,
+                SUM(CASE WHEN activity_date >= %s THEN net ELSE 0 END) AS spend,
+                SUM(CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN bought ELSE 0 END) AS bought,
+                COUNT(DISTINCT CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN sale_id END) AS tickets,
+                COUNT(DISTINCT CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN activity_date END) AS days
+            FROM ticket
+            GROUP BY member_id
+            HAVING MAX(CASE WHEN bought IS NOT NULL THEN activity_date END) >= %s
+        ),
+        active AS (
+            SELECT customer.*, clerk_id, CASE WHEN clerk_id IS NULL THEN store_id END AS list_id
+            FROM customer
+            JOIN {member} ON {member}.id = customer.member_id AND counted_from <= %s AND counted_to > %s
+            LEFT JOIN {Binding._meta.db_table} AS binding ON binding.member_id = customer.member_id
+                AND voided_by_id IS NULL AND valid_from <= %s AND valid_to > %s
+        ),
+        key_member AS (
+            SELECT CAST({keys[1]} AS bigint) AS member_id, last_clerk_id, last_store_id
+            FROM {MemberGroup._meta.db_table} CROSS JOIN {keys[0]} AS keys
+            WHERE month_id = %s AND at_closing AND closing_tier IN ('A', 'B')
+        ),
+        book (clerk_id, store_id, {", ".join(_MEMBER_SUMS)}) AS (
+            SELECT enrolled_by_id, CASE WHEN enrolled_by_id IS NULL THEN store_id END,
+                COUNT(CASE WHEN effective_on >= %s THEN 1 END), {repurchases},
+                0, 0, 0, 0, 0, 0, 0
+            FROM newcomer
+            GROUP BY enrolled_by_id, CASE WHEN enrolled_by_id IS NULL THEN store_id END
+            UNION ALL
+            SELECT last_clerk_id, CASE WHEN last_clerk_id IS NULL THEN last_store_id END, 0, 0, 0, 0, 0, 0, 0,
+                COUNT(*), COUNT(active.member_id), 0, 0, 0, 0, 0
+            FROM key_member
+            LEFT JOIN merged ON card_id = key_member.member_id
+            LEFT JOIN active ON active.member_id = COALESCE(survivor_id, key_member.member_id)
+            GROUP BY last_clerk_id, CASE WHEN last_clerk_id IS NULL THEN last_store_id END
+            UNION ALL
+            SELECT clerk_id, list_id, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                COUNT(*), SUM(spend), SUM(bought), SUM(tickets), SUM(days)
+            FROM active
+            GROUP BY clerk_id, list_id
+        )
+        SELECT clerk_id, store_id, {", ".join(f"SUM({name})" for name in _MEMBER_SUMS)}
+        FROM book GROUP BY clerk_id, store_id"""
+    first = month.starts_on
+    params = [
+        *part_params, *[last] * 3,
+        settings.EFFECTIVE_PURCHASE_AMOUNT, since, last, last,
+        *[first] * 4, window_start,
+        *[last] * 4,
+        next_number(month.pk, -1),
+        first, *[first, last] * (2 * len(REPURCHASE_DAYS)),
+    ]  # fmt: skip
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # It cannot estimate the rows behind the grouped tickets, and would compile longer than the work takes.
+            cursor.execute("SET LOCAL jit = off")
+        cursor.execute(statement, params)
+        return cursor.fetchall()
