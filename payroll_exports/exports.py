@@ -1,12 +1,15 @@
 """A closed month's earning lines for HR's payroll: CSV, XLSX or JSON, one row per clerk and line.
 
 Amounts are in currency units with two decimals: 42050 is written 420.50. In JSON that is the text "420.50", which no
-reader turns into a binary fraction; in XLSX it is a number, and numbers of clerks and stores stay text.
+reader turns into a binary fraction, and `payroll.schema.json` says so; in XLSX it is a number, and numbers of clerks
+and stores stay text. A second sheet has the totals. Who took a file is on record, the operator's command too.
 """
 
 import csv
+import hashlib
 import json
-from io import BytesIO
+from collections import defaultdict
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +17,14 @@ import xlsxwriter
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from xlsxwriter.exceptions import FileCreateError
+from xlsxwriter.format import Format
+from xlsxwriter.workbook import Workbook
 
 from commission.money import format_amount
 from payroll_exports.line_codes import LineCode, line_name
-from payroll_exports.models import Payslip
-from portfolios.models import Month
-from portfolios.output_files import output_file, output_text, safe_text
+from payroll_exports.models import FileRecord, Payslip
+from portfolios.models import Month, User
+from portfolios.output_files import output_file, safe_text
 
 COLUMNS = ("month", "clerk_no", "clerk_name", "store_no", "line_code", "line_name", "quantity", "amount")
 # Excel knows UTF-8 by its byte order mark; older payroll systems in China read GB18030.
@@ -84,60 +89,94 @@ def payroll_rows(month: Month) -> list[PayrollRow]:
     ]
 
 
-def export_payroll(month: Month, *, format: str, path: str | Path, encoding: str = ENCODINGS[0]) -> ExportTotals:
+def export_payroll(
+    month: Month, *, format: str, path: str | Path, encoding: str = ENCODINGS[0], by: User | None
+) -> ExportTotals:
     """Writes a closed month's earning lines in one of FORMATS; `encoding` (one of ENCODINGS) is that of CSV.
 
-    Raises ExportRefused and OutputFileError.
+    That it was taken is on record; `by` None is the operator's command. Raises ExportRefused and OutputFileError.
     """
     rows = payroll_rows(month)
     if format == "csv":
-        _write_csv(rows, path, encoding)
+        content = _csv(rows, encoding)
     elif format == "xlsx":
-        _write_xlsx(rows, path, month)
+        content = _xlsx(rows, month)
     else:
-        _write_json(rows, path)
+        content = _json(rows)
+    with output_file(path) as file:
+        file.write(content)
+    FileRecord.objects.create(
+        recorded_by=by,
+        direction=FileRecord.Direction.OUT,
+        name=f"{month}-payroll.{format}",
+        filter=month.name,
+        rows=len(rows),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
     return ExportTotals(len(rows), len({row.clerk_no for row in rows}), sum(row.amount for row in rows))
 
 
-def _write_csv(rows: list[PayrollRow], path: str | Path, encoding: str) -> None:
-    with output_text(path, encoding) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in rows:
-            *texts, quantity, amount = row
-            writer.writerow([*map(safe_text, texts), quantity, format_amount(amount)])
+def _csv(rows: list[PayrollRow], encoding: str) -> bytes:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        *texts, quantity, amount = row
+        writer.writerow([*map(safe_text, texts), quantity, format_amount(amount)])
+    return text.getvalue().encode(encoding)
 
 
-def _write_json(rows: list[PayrollRow], path: str | Path) -> None:
-    with output_text(path) as file:
-        objects = [row._asdict() | {"amount": format_amount(row.amount)} for row in rows]
-        json.dump(objects, file, ensure_ascii=False, indent=1)
-        file.write("\n")
+def _json(rows: list[PayrollRow]) -> bytes:
+    objects = [row._asdict() | {"amount": format_amount(row.amount)} for row in rows]
+    return (json.dumps(objects, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def _write_xlsx(rows: list[PayrollRow], path: str | Path, month: Month) -> None:
-    with output_file(path) as file:
-        # Made whole before it is written: a ZIP file seeks, which a pipe cannot.
-        whole = BytesIO()
-        book = xlsxwriter.Workbook(whole, {"constant_memory": True})
-        # The date of the close and not today's: the same month gives the same bytes.
-        book.set_properties({"title": f"{month}", "created": month.closed_at})
-        heading = book.add_format({"bold": True, "bottom": 1})
-        money = book.add_format({"num_format": "#,##0.00"})
-        sheet = book.add_worksheet(month.name)
-        sheet.freeze_panes(1, 0)
-        for column, (name, width) in enumerate(zip(COLUMNS, _WIDTHS, strict=True)):
-            sheet.set_column(column, column, width)
-            sheet.write_string(0, column, name, heading)
-        for place, row in enumerate(rows, 1):
-            *texts, quantity, amount = row
-            for column, text in enumerate(texts):
-                sheet.write_string(place, column, safe_text(text))
-            sheet.write_number(place, len(texts), quantity)
-            # The nearest binary number prints as exactly these two decimals up to ninety billion.
-            sheet.write_number(place, len(texts) + 1, amount / 100, money)
-        try:
-            book.close()
-        except FileCreateError as error:
-            raise OSError(str(error)) from error
-        file.write(whole.getvalue())
+def _xlsx(rows: list[PayrollRow], month: Month) -> bytes:
+    # Made whole before it is written: a ZIP file seeks, which a pipe cannot.
+    whole = BytesIO()
+    book = xlsxwriter.Workbook(whole, {"constant_memory": True})
+    # The date of the close and not today's: the same month gives the same bytes.
+    book.set_properties({"title": f"{month}", "created": month.closed_at})
+    heading = book.add_format({"bold": True, "bottom": 1})
+    money = book.add_format({"num_format": "#,##0.00"})
+    # As text, so that long numbers and leading zeros stay when somebody edits the cell.
+    text_cell = book.add_format({"num_format": "@"})
+    sheet = book.add_worksheet(month.name)
+    sheet.freeze_panes(1, 0)
+    for column, (name, width) in enumerate(zip(COLUMNS, _WIDTHS, strict=True)):
+        sheet.set_column(column, column, width)
+        sheet.write_string(0, column, name, heading)
+    for place, row in enumerate(rows, 1):
+        *texts, quantity, amount = row
+        for column, text in enumerate(texts):
+            sheet.write_string(place, column, safe_text(text), text_cell)
+        sheet.write_number(place, len(texts), quantity)
+        # The nearest binary number prints as exactly these two decimals up to ninety billion.
+        sheet.write_number(place, len(texts) + 1, amount / 100, money)
+    _totals_sheet(book, rows, heading, money)
+    try:
+        book.close()
+    except FileCreateError as error:
+        raise OSError(str(error)) from error
+    return whole.getvalue()
+
+
+def _totals_sheet(book: Workbook, rows: list[PayrollRow], heading: Format, money: Format) -> None:
+    """The control totals on a sheet of their own: rows and sum of each earning line, and of all."""
+    sheet = book.add_worksheet("totals")
+    sheet.freeze_panes(1, 0)
+    sheet.set_column(0, 0, 14)
+    sheet.set_column(1, 1, 30)
+    sheet.set_column(2, 3, 16)
+    for column, name in enumerate(("line_code", "line_name", "rows", "amount")):
+        sheet.write_string(0, column, name, heading)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in rows:
+        groups[row.line_code, row.line_name].append(row.amount)
+    ordered = sorted(groups.items(), key=lambda group: LineCode.values.index(group[0][0]))
+    everything: tuple[tuple[str, str], list[int]] = (("", _("Total")), [row.amount for row in rows])
+    for place, ((line_code, name), amounts) in enumerate([*ordered, everything], 1):
+        sheet.write_string(place, 0, line_code)
+        sheet.write_string(place, 1, name)
+        sheet.write_number(place, 2, len(amounts))
+        sheet.write_number(place, 3, sum(amounts) / 100, money)

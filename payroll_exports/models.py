@@ -1,4 +1,4 @@
-"""Paying and proving: salaries, payslips with their earning lines, and the PDF that was made of each."""
+"""Paying and proving: salaries, payslips with their earning lines, the PDF made of each, and what HR takes out."""
 
 from __future__ import annotations
 
@@ -237,6 +237,85 @@ class FileRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.direction})"
+
+
+class ExportProfileQuerySet(models.QuerySet["ExportProfile"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The profiles the user may see: all for HR and auditors, none for anybody else."""
+        return self if isinstance(user, User) and user.is_active and user.office else self.none()
+
+
+class ExportProfile(models.Model):
+    """How a payroll system wants a closed month: which columns, in which order, with which codes and signs."""
+
+    class Layout(models.TextChoices):
+        CSV = "csv", "CSV"
+        XLSX = "xlsx", "XLSX"
+        JSON = "json", "JSON"
+        LODAS = "lodas", "DATEV LODAS"
+
+    class Encoding(models.TextChoices):
+        UTF_8_BOM = "utf-8-sig", _("UTF-8 with a mark for Excel")
+        UTF_8 = "utf-8", "UTF-8"
+        GB18030 = "gb18030", "GB18030"
+        CP1252 = "cp1252", "Windows-1252"
+
+    class Delimiter(models.TextChoices):
+        COMMA = ",", _("comma")
+        SEMICOLON = ";", _("semicolon")
+        TAB = "\t", _("tab")
+
+    class DecimalMark(models.TextChoices):
+        POINT = ".", _("point: 420.50")
+        COMMA = ",", _("comma: 420,50")
+
+    class DateFormat(models.TextChoices):
+        ISO = "%Y-%m-%d", "2026-10-31"
+        GERMAN = "%d.%m.%Y", "31.10.2026"
+        US = "%m/%d/%Y", "10/31/2026"
+
+    class Rows(models.TextChoices):
+        CLERK = "clerk", _("one row per clerk")
+        LINE = "line", _("one row per clerk and earning line")
+        CODE = "code", _("one row per clerk and code: lines with the same code are one sum")
+
+    class Scope(models.TextChoices):
+        CHAIN = "chain", _("one file for the chain")
+        STORE = "store", _("one file per store")
+
+    class Sign(models.TextChoices):
+        SIGNED = "signed", _("as on the payslip: what is taken back is negative")
+        NEVER_NEGATIVE = "never_negative", _("never negative: what is taken back has the deduction's code")
+        REVERSED = "reversed", _("reversed: what is paid is negative")
+
+    name = models.CharField(_("name"), max_length=60, unique=True)
+    layout = models.CharField(_("format"), max_length=10, choices=Layout, default=Layout.XLSX)
+    encoding = models.CharField(_("encoding"), max_length=10, choices=Encoding, default=Encoding.UTF_8_BOM)
+    delimiter = models.CharField(_("between columns"), max_length=1, choices=Delimiter, default=Delimiter.COMMA)
+    decimal_mark = models.CharField(_("decimal mark"), max_length=1, choices=DecimalMark, default=DecimalMark.POINT)
+    date_format = models.CharField(_("dates"), max_length=10, choices=DateFormat, default=DateFormat.ISO)
+    rows = models.CharField(_("rows"), max_length=10, choices=Rows, default=Rows.CLERK)
+    scope = models.CharField(_("files"), max_length=10, choices=Scope, default=Scope.CHAIN)
+    sign = models.CharField(_("signs"), max_length=20, choices=Sign, default=Sign.SIGNED)
+    trailer = models.BooleanField(_("totals in a last row"), default=False)
+    preamble = models.TextField(_("lines before the data"), blank=True)
+    columns = models.JSONField(_("columns"), default=list, help_text=_("Heading, source and detail of each, in order."))
+    codes = models.JSONField(_("codes"), default=dict, help_text=_("Per earning line: its code, and the deduction's."))
+    references = models.JSONField(
+        _("numbers in the other system"), default=dict, help_text=_("Per clerk number: a value for each name.")
+    )
+    changed_by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("changed by"))
+    changed_at = models.DateTimeField(_("changed at"), auto_now=True)
+
+    objects = ExportProfileQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = _("export profile")
+        verbose_name_plural = _("export profiles")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RosterUploadQuerySet(models.QuerySet["RosterUpload"]):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from payroll_exports import checklist_views, inquiry_views, movement_views, roster_views, views
+from payroll_exports import checklist_views, inquiry_views, movement_views, profile_views, roster_views, views
 
 urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
@@ -27,4 +27,11 @@ urlpatterns = [
     path("months/<month:month>/payslips/make/", views.make_payslips, name="make_payslips"),
     path("months/<month:month>/job/", views.month_job, name="month_job"),
     path("months/<month:month>/exports/<slug:name>.<slug:format>", views.export, name="export"),
+    path("exports/", profile_views.export_profiles, name="export_profiles"),
+    path("exports/ready/<slug:key>/copy/", profile_views.copy_ready_profile, name="copy_ready_profile"),
+    path("exports/<int:pk>/", profile_views.export_profile, name="export_profile"),
+    path("exports/<int:pk>/edit/", profile_views.edit_export_profile, name="edit_export_profile"),
+    path("exports/<int:pk>/copy/", profile_views.copy_export_profile, name="copy_export_profile"),
+    path("exports/<int:pk>/delete/", profile_views.delete_export_profile, name="delete_export_profile"),
+    path("exports/<int:pk>/<month:month>.zip", profile_views.run_export_profile, name="run_export_profile"),
 ]

@@ -46,15 +46,24 @@ from portfolios.views import Choice, current_month, month_choices, reader
 
 @dataclass(frozen=True)
 class Export:
-    """A file for HR: the command `export_<name>` writes it, in one of these formats."""
+    """A file for HR: the command `export_<name>` writes it, in one of these formats.
+
+    `records_itself` tells of a command that keeps on record who takes the file, which the option `by` names.
+    """
 
     name: str
     title: Promise | str
     formats: tuple[str, ...]
+    records_itself: bool = False
 
 
 EXPORTS = (
-    Export("payroll", gettext_lazy("Payroll: every earning line of every clerk"), ("csv", "xlsx", "json")),
+    Export(
+        "payroll",
+        gettext_lazy("Payroll: every earning line of every clerk"),
+        ("csv", "xlsx", "json"),
+        records_itself=True,
+    ),
     Export("attributions", gettext_lazy("Attributions: who was credited for each ticket"), ("csv",)),
     Export("movement", gettext_lazy("Movement of the portfolios"), ("csv",)),
 )
@@ -321,7 +330,9 @@ def export(request: HttpRequest, month: int, name: str, format: str) -> FileResp
     wanted = next((known for known in EXPORTS if known.name == name and format in known.formats), None)
     if wanted is None:
         raise Http404
-    options = {"format": format} if len(wanted.formats) > 1 else {}
+    options: dict[str, Any] = {"format": format} if len(wanted.formats) > 1 else {}
+    if wanted.records_itself:
+        options["by"] = reader(request)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{closed}-{name}.{format}"
         call_command(f"export_{name}", closed.name, out=str(path), stderr=StringIO(), stdout=StringIO(), **options)
@@ -329,11 +340,12 @@ def export(request: HttpRequest, month: int, name: str, format: str) -> FileResp
         file = path.open("rb")
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
-    FileRecord.objects.create(
-        recorded_by=reader(request),
-        direction=FileRecord.Direction.OUT,
-        name=path.name,
-        filter=closed.name,
-        sha256=digest,
-    )
+    if not wanted.records_itself:
+        FileRecord.objects.create(
+            recorded_by=reader(request),
+            direction=FileRecord.Direction.OUT,
+            name=path.name,
+            filter=closed.name,
+            sha256=digest,
+        )
     return FileResponse(file, as_attachment=True, filename=path.name)

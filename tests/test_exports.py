@@ -1,8 +1,10 @@
 """Files for HR: read back and compared with the ledger to the fen; safe in a spreadsheet; whole or not at all."""
 
 import csv
+import hashlib
 import json
 import os
+import re
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -16,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commission.models import Attribution, Booking
-from payroll_exports.models import EarningLine, Payslip, Salary
+from payroll_exports.line_codes import LineCode
+from payroll_exports.models import EarningLine, FileRecord, Payslip, Salary
 from payroll_exports.pay_run import close_month
 from portfolios.models import Clerk, Month, Store
 from portfolios.output_files import OutputFileError, output_text, safe_text
@@ -153,6 +156,37 @@ def test_pay_as_json_has_exact_texts_for_amounts(paid_chain: SmallChain, tmp_pat
     assert list(rows[0]) == PAYROLL
     assert [(row["clerk_no"], row["line_code"], row["quantity"], fen(row["amount"])) for row in rows] == ledger()
     assert rows[2]["amount"] == "-7.00"
+
+
+def test_pay_as_json_keeps_to_its_schema(paid_chain: SmallChain, tmp_path: Path) -> None:
+    path = tmp_path / "pay.json"
+    export("export_payroll", "2026-02", "--format", "json", out=path)
+    items = json.loads(Path("payroll_exports/payroll.schema.json").read_text())["items"]
+    assert items["required"] == list(items["properties"]) == PAYROLL
+    assert items["properties"]["line_code"]["enum"] == LineCode.values
+    for row in json.loads(path.read_text(encoding="utf-8")):
+        assert row.keys() == items["properties"].keys()
+        assert row["line_code"] in LineCode.values
+        assert type(row["quantity"]) is int
+        for name in ("month", "amount"):
+            assert re.search(items["properties"][name]["pattern"], row[name])
+
+
+def test_totals_have_a_sheet_of_their_own_and_the_file_is_on_record(paid_chain: SmallChain, tmp_path: Path) -> None:
+    path = tmp_path / "pay.xlsx"
+    export("export_payroll", "2026-02", "--format", "xlsx", out=path)
+    _head, *rows = values_of(openpyxl.load_workbook(path)["totals"])
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        ("BASE", 1, 5123.45),
+        ("OWN_ABSENT", 1, 0.01),
+        ("COVERED", 1, 0),
+        ("CLAWBACK", 2, -10),
+        ("CARRIED_OUT", 2, 9.99),
+        ("", 7, 5123.45),
+    ]
+    kept = FileRecord.objects.get()
+    assert (kept.name, kept.filter, kept.rows, kept.recorded_by) == ("2026-02-payroll.xlsx", "2026-02", 7, None)
+    assert kept.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_names_are_in_the_readers_language(paid_chain: SmallChain, tmp_path: Path) -> None:

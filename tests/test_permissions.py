@@ -12,6 +12,7 @@ from pytest_django import DjangoDbBlocker
 from commission.inquiries import ask_owned
 from commission.plan_changes import preview
 from commission.ticket_corrections import ask_for_member
+from payroll_exports.ready_profiles import ready_profile
 from portfolios.models import Month, User
 from tests.cast import Cast, one_cast
 
@@ -37,6 +38,7 @@ CORRECTION = "what 李 asked for"
 PLAN, DRAFT, PLAN_CHANGE = "the chain's plan", "a draft of the next one", "the preview of issuing it"
 INQUIRY, BINDING = "what 王 questioned of 李's", "the binding of 李's member"
 MEMBER, UNASSIGNED = "李's member", "the unassigned member"
+PROFILE = "an export profile"
 ROUTES = [
     Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
     Route("login", (), "get", (200, 302, 302, 302, 302, 302, 302)),
@@ -208,6 +210,21 @@ ROUTES = [
     Route("roster_discard", (1,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("export", (202601, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("export", (202602, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("export_profiles", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    # Without a name it is not copied; HR is sent back and told.
+    Route("copy_ready_profile", ("frappe",), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("copy_ready_profile", ("nonsense",), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("copy_ready_profile", ("frappe",), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("export_profile", (PROFILE,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("edit_export_profile", (PROFILE,), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("edit_export_profile", (PROFILE,), "post", (LOGIN, 404, 404, 404, 404, 422, 404)),
+    Route("copy_export_profile", (PROFILE,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("copy_export_profile", (PROFILE,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("delete_export_profile", (PROFILE,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("delete_export_profile", (PROFILE,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("run_export_profile", (PROFILE, 202601), "post", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("run_export_profile", (PROFILE, 202602), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("run_export_profile", (PROFILE, 202601), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
 ]
 
 
@@ -250,12 +267,16 @@ def test_what_each_person_gets(cast: Cast) -> None:
     binding = cast.member.bindings.get()
     inquiry = ask_owned(binding, text="mine", asked_by=wang)
     change = preview(cast.next_plan(), by=None)
+    wide = ready_profile("wide_chinese")
+    assert wide is not None
+    profile = wide.copy("wide", by=clerk)
+    profile.save()
     answers = {}
     for route in ROUTES:
         there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
         there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
         there |= {PLAN: cast.chain.plan.pk, DRAFT: change.plan_id, PLAN_CHANGE: change.pk}
-        there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk}
+        there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk}
         url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
         answers[route[:3]] = dict(
             zip(cast.PEOPLE, (answer(cast.client(name), route, url) for name in cast.PEOPLE), strict=True)

@@ -14,6 +14,8 @@ from portfolios.output_files import OutputFileError
 
 class Command(BaseCommand):
     help = "Writes a closed month's earning lines for HR's payroll, one row per clerk and line."
+    # A page names who takes the file.
+    stealth_options = ("by",)
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("month", metavar="MONTH", help="for example 2026-10")
@@ -26,7 +28,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             month = get_month(options["month"])
-            totals = export_payroll(month, format=options["format"], path=options["out"], encoding=options["encoding"])
+            totals = export_payroll(
+                month,
+                format=options["format"],
+                path=options["out"],
+                encoding=options["encoding"],
+                by=options.get("by"),
+            )
         except (MonthError, ExportRefused, OutputFileError) as error:
             raise CommandError(str(error)) from error
         done = _("%(month)s is written to %(path)s: lines %(rows)d, clerks %(clerks)d, sum %(amount)s.")
