@@ -23,7 +23,7 @@ from payroll_exports.pay_run import close_month
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
 from payroll_exports.proof import Finding, frozen_tables, seal, verify
 from portfolios.models import Binding, Clerk, Month, Posting, Store
-from tests.builders import Till, bind, day, line, make_chain, ticket
+from tests.builders import Till, bind, day, line, make_chain, make_member, ticket
 from tests.small_chain import SmallChain
 from tests.tampering import behind_the_rules
 
@@ -51,6 +51,8 @@ def build(directory: Path) -> None:
     for clerk in Clerk.objects.all():
         Posting.objects.create(clerk=clerk, store=Store.objects.earliest("pk"), role="clerk", valid_from=day("01-01"))
         Salary.objects.create(clerk=clerk, monthly_base_amount=310_000, valid_from=day("01-12"))
+    for card, since in (("M5", "2025-11-03"), ("M6", "2025-12-03"), ("M7", "2026-01-03")):
+        make_member(card, "C2", since=since)
     till = Till(directory)
     till.load(
         ticket("T1", "01-05", line("200.00", by="C3"), member="M1"),
