@@ -239,6 +239,8 @@ def classified(month: Month) -> Iterator[None]:
         if connection.vendor == "postgresql":
             # It cannot estimate the rows behind `customer`, and would spend more time compiling than the work takes.
             cursor.execute("SET LOCAL jit = off")
+            # Sums by member and groups of members stay in memory; on disk they take twice as long.
+            cursor.execute("SET LOCAL work_mem = '256MB'")
         before = next_number(month.pk, -1)
         cursor.execute(statement, [*card_params, *merged, before, *owner_params, *active_since])
         yield
