@@ -16,7 +16,7 @@ from kpis.movement_members import MEMBER_FIGURES, FigureMembers, MemberMove, Sco
 from kpis.movement_page import TITLES, address, movement_page
 from kpis.movement_tables import FigureMembersTable
 from portfolios.models import Clerk, Member, Month, Store
-from portfolios.table_files import FORMATS
+from portfolios.table_files import FORMATS, file_formats
 from portfolios.views import Choice, month_choices, reader
 
 ROWS_PER_PAGE = 100
@@ -100,7 +100,7 @@ def movement_members(request: HttpRequest, month: int, kind: str, figure: str, n
         "count": len(members),
         "page": page,
         "table": FigureMembersTable(rows, linked=linked),
-        "files": [(name.upper(), address(scope, "movement_file", figure, name)) for name in FORMATS],
+        "files": [(name.upper(), address(scope, "movement_file", figure, name)) for name in file_formats(len(members))],
     }
     return render(request, "kpis/movement_members.html", context)
 
@@ -109,9 +109,9 @@ def movement_members(request: HttpRequest, month: int, kind: str, figure: str, n
 def movement_file(request: HttpRequest, month: int, kind: str, figure: str, format: str, number: str) -> HttpResponse:
     """The same as a file, without phone numbers; that it was taken is on record."""
     scope = asked_scope(request, month, kind, number)
-    if format not in FORMATS:
-        raise Http404
     members = _members(scope, figure)
+    if format not in file_formats(len(members)):
+        raise Http404
     name = f"{scope.month}-{kind}-{number}-{figure}.{format}".replace("/", "-")
     LogEntry.objects.log_create(
         scope.clerk or scope.store or scope.month,

@@ -15,6 +15,13 @@ FORMATS = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+# The rows of a sheet, less its heading.
+MOST_ROWS = {"csv": None, "xlsx": 1_048_575}
+
+
+def file_formats(rows: int) -> list[str]:
+    """The formats of FORMATS that so many rows fit into: a workbook ends where a sheet does."""
+    return [name for name, most in MOST_ROWS.items() if most is None or rows <= most]
 
 
 def table_file(

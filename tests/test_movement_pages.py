@@ -23,6 +23,7 @@ from kpis.movement_page import movement_page
 from kpis.store_comparison import store_bars
 from payroll_exports.movement_pdf import movement_pdf
 from portfolios.models import Binding, Clerk, Member, Month, Posting, Store
+from portfolios.table_files import file_formats
 from tests.books import Chain, close, day
 from tests.cast import Cast, one_cast
 
@@ -229,7 +230,8 @@ def test_every_figure_on_a_page_opens_a_list_of_that_length(cast: Cast) -> None:
     assert seen > 20
 
 
-def test_a_list_as_a_file_is_on_record(cast: Cast) -> None:
+def test_a_list_as_a_file_is_on_record(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpis.movement_members.PIECE", 1)
     client = cast.client("manager")
     listed = client.get(reverse("movement_members", args=[JANUARY, "store", "enrolled", "S1"]))
     assert listed.context["count"] == 2
@@ -246,6 +248,10 @@ def test_a_list_as_a_file_is_on_record(cast: Cast) -> None:
     assert entry.actor == cast.users["manager"]
     workbook = client.get(dict(listed.context["files"])["XLSX"]).content
     assert len(CalamineWorkbook.from_filelike(io.BytesIO(workbook)).get_sheet_by_index(0).to_python()) == 3
+
+
+def test_a_workbook_ends_where_a_sheet_does() -> None:
+    assert (file_formats(1_048_575), file_formats(1_048_576)) == (["csv", "xlsx"], ["csv"])
 
 
 def test_an_open_month_says_when_it_comes(cast: Cast) -> None:
