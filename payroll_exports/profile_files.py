@@ -117,8 +117,11 @@ def record(run: ProfileRun, *, by: User | None) -> None:
         )
 
 
-def preview_rows(run: ProfileRun, limit: int, *, with_references: bool) -> list[list[str]]:
-    """The first rows of a run as text; clerks' numbers in the other system are masked where they are not to be seen."""
+def preview_rows(run: ProfileRun, limit: int, *, with_references: bool) -> list[list[tuple[str, bool]]]:
+    """The first rows of a run as texts, each with whether it is an amount.
+
+    Clerks' numbers in the other system are masked where they are not to be seen.
+    """
 
     def shown(cell: Cell, column: Column) -> str:
         hidden = not with_references and column.source in (Source.REFERENCE, Source.REFERENCE_OR_CLERK_NO)
@@ -126,7 +129,10 @@ def preview_rows(run: ProfileRun, limit: int, *, with_references: bool) -> list[
 
     rows = (row for file in run.files for row in file.table.rows)
     return [
-        [shown(cell, column) for cell, column in zip(row, run.files[0].table.columns, strict=True)]
+        [
+            (shown(cell, column), isinstance(cell, Money))
+            for cell, column in zip(row, run.files[0].table.columns, strict=True)
+        ]
         for row in islice(rows, limit)
     ]
 

@@ -49,7 +49,10 @@ class Source(TextChoices):
     SEQUENCE = "sequence", gettext_lazy("number of the row")
     TEXT = "text", gettext_lazy("this text (detail)")
     REFERENCE = "reference", gettext_lazy("clerk's number in the other system (detail: its name)")
-    REFERENCE_OR_CLERK_NO = "reference_or_clerk_no", gettext_lazy("the same, or else the clerk number")
+    REFERENCE_OR_CLERK_NO = (
+        "reference_or_clerk_no",
+        gettext_lazy("number in the other system, or else the clerk number"),
+    )
 
 
 AMOUNTS = (Source.AMOUNT, Source.SUM)
