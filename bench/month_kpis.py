@@ -5,7 +5,7 @@
 What is measured is what a close does for the portfolios (`freeze`): every member classified at both ends of the month,
 tiers of both month ends, the movement of books, stores and the chain, the lists behind the figures, and the cohorts;
 written, with every constraint and index, and taken back. Beside it the plain aggregate over the same rows: each
-member's tickets, net spend and last purchase. `transitions` is the same classification, counted and not written.
+member's tickets, net spend and last purchase. `transitions` is the same classification, counted and not written. `measures` is what a close adds for the measures.
 """
 
 from argparse import Namespace
@@ -31,6 +31,7 @@ def measure(options: Namespace) -> None:
     from commission.attribution import attribute
     from commission.models import Booking
     from kpis.classification import transitions
+    from kpis.measures import freeze_measures
     from kpis.models import MemberGroup
     from kpis.movement import freeze
     from portfolios.models import Month
@@ -49,9 +50,15 @@ def measure(options: Namespace) -> None:
             groups.append(MemberGroup.objects.count())
             transaction.set_rollback(True)
 
+    def measures() -> None:
+        with transaction.atomic():
+            freeze_measures(month)
+            transaction.set_rollback(True)
+
     contenders = {
         "all KPIs": whole,
         "transitions": lambda: transitions(month),
+        "measures": measures,
         "plain sums": lambda: execute(PLAIN),
     }
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}

@@ -202,7 +202,7 @@ SILENCED_SYSTEM_CHECKS = ["models.W040"]
 CUT_OFF_DAY = env.int("CUT_OFF_DAY", default=1)
 # Days without a purchase after which a member has lapsed.
 ACTIVITY_WINDOW_DAYS = env.int("ACTIVITY_WINDOW_DAYS", default=90)
-# What a new member has to buy in one ticket, in minor units, and within how many days of the enrolment, to be effective.
+# What a new member has to buy in one ticket, in minor units, and within how many days, to be effective.
 EFFECTIVE_PURCHASE_AMOUNT = env.int("EFFECTIVE_PURCHASE_AMOUNT", default=3_800)
 EFFECTIVE_DAYS = env.int("EFFECTIVE_DAYS", default=30)
 # What part of variable pay is to come from own members, in percent.

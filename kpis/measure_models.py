@@ -6,17 +6,12 @@ a store's and the chain's are sums of the same rows, never averages of averages.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeVar
-
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from portfolios.database_rules import AppendOnly, OpenMonthOnly
-from portfolios.models import Clerk, Month, Store, User
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser
+from portfolios.models import Clerk, Month, Store
 
 
 class MeasureSums(models.Model):
@@ -71,24 +66,9 @@ _A_PART_IS_NO_MORE_THAN_ALL = (
     & Q(key_kept__lte=F("key_opening"))
 )
 
-Row = TypeVar("Row", bound=MeasureSums)
-
-
-class MeasuresQuerySet(models.QuerySet[Row]):
-    def for_user(self, user: User | AnonymousUser) -> Self:
-        """The books the user may see: one's own, the managed stores', or all."""
-        if not isinstance(user, User) or not user.is_active:
-            return self.none()
-        if user.office:
-            return self
-        own = Q(clerk__in=Clerk.objects.for_user(user).values("pk"))
-        return self.filter(own | Q(clerk__isnull=True, store__in=user.managed_store_ids()))
-
 
 class MeasureMonth(MeasureSums):
     """The sums of a book as the close of the month froze them."""
-
-    objects = MeasuresQuerySet["MeasureMonth"].as_manager()
 
     class Meta:
         verbose_name = _("measures of a month")
@@ -117,8 +97,6 @@ class MeasuresSoFar(MeasureSums):
     """The sums of a book in an open month, as of the start of a day. Made anew each night, no history."""
 
     as_of = models.DateField(_("as of"))
-
-    objects = MeasuresQuerySet["MeasuresSoFar"].as_manager()
 
     class Meta:
         verbose_name = _("measures so far")
