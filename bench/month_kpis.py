@@ -5,8 +5,8 @@
 What is measured is what a close does for the portfolios (`freeze`): every member classified at both ends of the month,
 tiers of both month ends, the movement of books, stores and the chain, the lists behind the figures, and the cohorts;
 written, with every constraint and index, and taken back. Beside it the plain aggregate over the same rows: each
-member's tickets, net spend and last purchase. `transitions` is the same classification, counted and not written. `measures` is what a
-close adds for the measures.
+member's tickets, net spend and last purchase. `transitions` is the same classification, counted and not written.
+`measures` is what the close does for the measures (`freeze_measures`).
 """
 
 from argparse import Namespace

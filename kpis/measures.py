@@ -184,7 +184,7 @@ def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
             SELECT member_id,
                 SUM(CASE WHEN activity_date >= %s THEN net ELSE 0 END) AS spend,
                 SUM(CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN bought ELSE 0 END) AS bought,
-                COUNT(DISTINCT CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN sale_id END) AS tickets,
+                COUNT(CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN 1 END) AS tickets,
                 COUNT(DISTINCT CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN activity_date END) AS days
             FROM ticket
             GROUP BY member_id
