@@ -57,7 +57,7 @@ def test_a_close_leaves_payslips_snapshots_and_an_open_month(chain: SmallChain) 
     assert (report.already_closed, report.payslips, report.paid_amount) == (False, 4, 600)
     assert report.tie_out is not None
     assert report.tie_out.ties
-    assert len(steps) == 6
+    assert len(steps) == 7
     month = Month.objects.get(pk=202601)
     assert (month.is_closed, month.closed_by) == (True, "test")
     assert not Month.objects.get(pk=202602).is_closed

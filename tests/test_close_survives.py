@@ -125,7 +125,7 @@ def a_lost_connection(_directory: Path) -> None:
     if connection.vendor != "postgresql":
         # A file has no server that could go away: the process that holds it does, and its journal is rolled back.
         return
-    for step in ("checking", "portfolios", "payslips", "tie-out", "digest"):
+    for step in ("checking", "portfolios", "measures", "payslips", "tie-out", "digest"):
 
         def lose(told: str, step: str = step) -> None:
             if told == step:
