@@ -35,7 +35,8 @@ def asked_scope(request: HttpRequest, month: int, kind: str, number: str) -> Sco
     raise Http404
 
 
-def _context(request: HttpRequest, scope: Scope) -> dict[str, Any]:
+def scope_context(request: HttpRequest, scope: Scope) -> dict[str, Any]:
+    """What every page about a clerk, a store or the chain says of it."""
     user = reader(request)
     own = scope.clerk is not None and scope.clerk.pk == user.clerk_id
     if scope.clerk:
@@ -47,9 +48,30 @@ def _context(request: HttpRequest, scope: Scope) -> dict[str, Any]:
         "scope": scope,
         "title": title,
         "month": scope.month,
-        "back": address(scope),
-        "pdf": address(scope, "movement_pdf"),
     }
+
+
+def scope_switch(request: HttpRequest, scope: Scope, page: str) -> list[Choice]:
+    """The same page of the chain and of each store that the reader may see; a clerk's has none."""
+    if scope.clerk:
+        return []
+    choices = []
+    if reader(request).office:
+        url = reverse(page, args=[scope.month.pk, "chain", "all"])
+        choices.append(Choice(url, _("Chain"), "", scope.store is None))
+    return choices + [
+        Choice(
+            reverse(page, args=[scope.month.pk, "store", other.store_no]),
+            other.name,
+            other.store_no,
+            other == scope.store,
+        )
+        for other in Store.objects.for_user(request.user)
+    ]
+
+
+def _context(request: HttpRequest, scope: Scope) -> dict[str, Any]:
+    return scope_context(request, scope) | {"back": address(scope), "pdf": address(scope, "movement_pdf")}
 
 
 @require_GET
@@ -62,25 +84,9 @@ def movement(request: HttpRequest, month: int, kind: str, number: str) -> HttpRe
         "last_closed": last_closed,
         "last_closed_url": reverse("movement", args=[last_closed.pk, kind, number]) if last_closed else "",
         "months": month_choices(scope.month, lambda other: reverse("movement", args=[other.pk, kind, number])),
-        "stores": _switch(request, scope) if not scope.clerk else [],
+        "stores": scope_switch(request, scope, "movement"),
     }
     return render(request, "kpis/movement.html", context)
-
-
-def _switch(request: HttpRequest, scope: Scope) -> list[Choice]:
-    choices = []
-    if reader(request).office:
-        url = reverse("movement", args=[scope.month.pk, "chain", "all"])
-        choices.append(Choice(url, _("Chain"), "", scope.store is None))
-    return choices + [
-        Choice(
-            reverse("movement", args=[scope.month.pk, "store", other.store_no]),
-            other.name,
-            other.store_no,
-            other == scope.store,
-        )
-        for other in Store.objects.for_user(request.user)
-    ]
 
 
 @require_GET
