@@ -139,7 +139,13 @@ class FigureMembers(Sequence[MemberMove]):
 
     def __init__(self, scope: Scope, figure: str) -> None:
         self.scope, self.figure = scope, figure
-        order = (F("last_clerk__clerk_no").asc(nulls_last=True), F("first_clerk__clerk_no").asc(nulls_last=True), "pk")
+        # By what a group is, not by its key: databases number the groups of a close in any order.
+        order = (
+            F("last_clerk__clerk_no").asc(nulls_last=True),
+            F("first_clerk__clerk_no").asc(nulls_last=True),
+            *("opening_tier", "closing_tier", "active_opening", "active_closing", "bought_before"),
+            *("last_store", "first_store", "at_opening", "at_closing"),
+        )
         self._groups = list(scope.groups(figure).order_by(*order).values_list("pk", "members"))
 
     def __len__(self) -> int:
