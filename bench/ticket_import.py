@@ -189,8 +189,7 @@ def measure(options: Namespace) -> None:
         execute("SET session_replication_role = replica")
         execute(
             "TRUNCATE commission_attribution, commission_saleline, commission_salepart, commission_sale, "
-            "commission_booking, commission_ticketcorrection, commission_inquiry, commission_inquirycomment, "
-            "commission_inquiryseen, commission_heldamount RESTART IDENTITY"
+            "commission_booking RESTART IDENTITY CASCADE"
         )
         execute("SET session_replication_role = DEFAULT")
         execute("TRUNCATE pos_copy")
