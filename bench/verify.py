@@ -1,22 +1,26 @@
-"""How long a closed month's proof takes: `verify` against the attribution of the same month, and what a close takes.
+"""How long a closed month's proof takes, beside its attribution and its close, and how long a ticket's explanation.
 
     .venv/bin/python bench/verify.py [--scale 1] [--postgres URL]
 
 3,000,000 tickets of some 6,600,000 lines on PostgreSQL, imported from a file in this run. `attribute()` of the month is
 measured beside it on the same parts; then the month is closed, which writes its proof, and `manage.py verify`'s work is
-done: the digest over every frozen row, the ledger by the rules, and the payslips.
+done: the digest over every frozen row, the ledger by the rules, and the payslips. Last, a thousand tickets drawn from
+the month are explained one by one, as a ticket's page does it: the rows, what they rest on, a sentence for each party.
 """
 
+import random
+import statistics
 import sys
 import tempfile
 import time
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import throwaway
 from ticket_import import write_file
 
-TICKETS, LINES_PER_TICKET = 3_000_000, 2.2
+TICKETS, LINES_PER_TICKET, EXPLAINED = 3_000_000, 2.2, 1_000
 
 
 def measure(options: Namespace) -> None:
@@ -71,6 +75,37 @@ def measure(options: Namespace) -> None:
         print(f"{name:16}{seconds:10.1f}{of_processor:11.1f}{seconds / clock:15.2f}x{of_processor / processor:13.2f}x")
     print("verify: at most 4x attribute()")
     print(f"memory that verify added to its process: {(throwaway.peak_memory() - before) / 1e6:.0f} MB")
+    print_explanations(tickets)
+
+
+def print_explanations(tickets: int) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from commission.explain import Grounds, explain, sentences, with_parties
+    from commission.models import Attribution, Sale
+
+    def explain_ticket(sale: int) -> None:
+        rows = list(with_parties(Attribution.objects.filter(part__sale=sale).order_by("pk")))
+        grounds = Grounds(rows)
+        for row in rows:
+            explain(row)
+            sentences(row, grounds)
+
+    first = Sale.objects.order_by("pk").values_list("pk", flat=True)[0]
+    draw = random.Random(20261031)
+    sales = [first + draw.randrange(tickets) for _ in range(EXPLAINED)]
+    with CaptureQueriesContext(connection) as queries:
+        explain_ticket(sales[0])
+    times = sorted(throwaway.measured(partial(explain_ticket, sale)) for sale in sales[1:])
+    clock = [seconds * 1000 for seconds, _processor in times]
+    # A backend's processor time is counted in hundredths of a second: only the mean of many says something.
+    processor = statistics.mean(seconds for _clock, seconds in times) * 1000
+    print(
+        f"\na ticket explained: {statistics.median(clock):.1f} ms by the clock (95 of 100 within "
+        f"{clock[len(clock) * 95 // 100]:.1f} ms), {processor:.1f} ms of processor time, {len(queries)} queries; "
+        "at most 20 ms"
+    )
 
 
 if __name__ == "__main__":
