@@ -250,27 +250,31 @@ def classified(month: Month) -> Iterator[None]:
 def _ways(month: Month, keys: str = "") -> tuple[str, list[dt.date | int]]:
     """SQL of the members of the table by the way that they went, and its parameters.
 
-    A clerk's home store at opening is the one that the month before was closed with.
+    A clerk's home store at opening is the one that the month before was closed with. With `keys` (SQL of the members'
+    keys in order) they are named too.
     """
+    # SQLite has no order within an aggregate, and keeps that of what it reads.
+    member = _TABLE if connection.vendor == "postgresql" or not keys else f"(SELECT * FROM {_TABLE} ORDER BY id)"
+    named = f", {keys} AS member_ids" if keys else ""
     statement = f"""
         WITH {_homes("opening_home")},
         {_homes("closing_home")},
         way AS (
             SELECT first_clerk, first_list, last_clerk, last_list, at_opening, at_closing, active_opening,
-                active_closing, bought_before, opening_tier, closing_tier, COUNT(*) AS members{keys}
-            FROM {_TABLE}
+                active_closing, bought_before, opening_tier, closing_tier, COUNT(*) AS members{named}
+            FROM {member} AS member
             GROUP BY first_clerk, first_list, last_clerk, last_list, at_opening, at_closing, active_opening,
                 active_closing, bought_before, opening_tier, closing_tier
         )
-        SELECT first_clerk,
+        SELECT first_clerk AS first_clerk_id,
             CASE
                 WHEN first_clerk IS NULL THEN first_list
                 WHEN NOT at_opening THEN enrolled_at.store_id
                 WHEN frozen.id IS NOT NULL THEN frozen.store_id
                 ELSE opening_home.store_id
-            END AS first_store,
-            last_clerk,
-            CASE WHEN last_clerk IS NULL THEN last_list ELSE closing_home.store_id END AS last_store,
+            END AS first_store_id,
+            last_clerk AS last_clerk_id,
+            CASE WHEN last_clerk IS NULL THEN last_list ELSE closing_home.store_id END AS last_store_id,
             at_opening, at_closing, way.active_opening, way.active_closing, bought_before, opening_tier, closing_tier,
             members{", member_ids" if keys else ""}
         FROM way
@@ -294,14 +298,23 @@ def _transition(row: tuple) -> Transition:
 
 
 def keep(month: Month) -> list[Transition]:
-    """Writes down for good who went which way, and how each month's newcomers hold; returns the members, counted."""
-    key_list = "STRING_AGG(CAST(id AS text), ',')" if connection.vendor == "postgresql" else "GROUP_CONCAT(id, ',')"
+    """Writes down for good who went which way, and how each month's newcomers hold; returns the members, counted.
+
+    Groups and the keys in them are written in order, so that the same month made twice has the same digest.
+    """
+    key_list = (
+        "STRING_AGG(CAST(id AS text), ',' ORDER BY id)"
+        if connection.vendor == "postgresql"
+        else "GROUP_CONCAT(id, ',')"
+    )
     with classified(month), connection.cursor() as cursor:
-        ways, params = _ways(month, f", {key_list} AS member_ids")
+        ways, params = _ways(month, key_list)
         columns = ", ".join((*_WAY, "members"))
         table = MemberGroup._meta.db_table
         cursor.execute(
-            f"INSERT INTO {table} (month_id, {columns}, member_ids) SELECT %s, ways.* FROM ({ways}) AS ways",
+            f"""
+            INSERT INTO {table} (month_id, {columns}, member_ids)
+            SELECT %s, ways.* FROM ({ways}) AS ways ORDER BY {", ".join(_WAY)}""",
             [month.pk, *params],
         )
         _keep_cohorts(month, cursor)

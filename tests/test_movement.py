@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from kpis.models import PortfolioMonth
+from kpis.models import MemberGroup, PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze, movement, portfolio_months
 from portfolios.models import Member, Month
 from tests.books import Chain, close, day
@@ -374,6 +374,20 @@ def test_what_is_frozen_stays_whatever_comes_later(scene: Scene, bound: Member) 
     assert frozen["C1"] == {"opening": 1, "closing": 1}
     with pytest.raises(IntegrityError), transaction.atomic():
         freeze(march())
+
+
+def test_what_is_frozen_is_written_in_order(scene: Scene) -> None:
+    """The same month made twice has the same digest: groups by the way that their members went, members by key."""
+    members = [scene.chain.member(scene.store) for _number in range(6)]
+    for place, member in enumerate(reversed(members)):
+        scene.chain.bind(member, scene.wang if place % 2 else scene.li)
+    freeze(march())
+    groups = MemberGroup.objects.order_by("pk").values_list("last_clerk__clerk_no", "member_ids")
+    keys = [member.pk for member in members]
+    assert list(groups) == [
+        ("C1", f"{keys[1]},{keys[3]},{keys[5]}"),
+        ("C2", f"{keys[0]},{keys[2]},{keys[4]}"),
+    ]
 
 
 def test_a_month_is_frozen_once(scene: Scene) -> None:
