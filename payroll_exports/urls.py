@@ -1,6 +1,14 @@
 from django.urls import path
 
-from payroll_exports import checklist_views, inquiry_views, movement_views, profile_views, roster_views, views
+from payroll_exports import (
+    checklist_views,
+    inquiry_views,
+    movement_views,
+    profile_views,
+    roster_views,
+    verify_views,
+    views,
+)
 
 urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
@@ -11,6 +19,7 @@ urlpatterns = [
     path("payslips/", views.payslips, name="payslips"),
     path("payslips/language/", views.payslip_language, name="payslip_language"),
     path("payslips/<month:month>/<path:clerk_no>.pdf", views.payslip_pdf, name="payslip_pdf"),
+    path("verify/", verify_views.verify, name="verify"),
     path("roster/", roster_views.roster, name="roster"),
     path("roster/files/<slug:name>.<slug:format>", roster_views.roster_export, name="roster_export"),
     path("roster/uploads/", roster_views.roster_import, name="roster_import"),

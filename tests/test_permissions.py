@@ -46,6 +46,8 @@ ROUTES = [
     Route("logout", (), "post", (LOGIN, 302, 302, 302, 302, 302, 302)),
     Route("logout", (), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("password_change", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
+    Route("verify", (), "get", (200, 200, 200, 200, 200, 200, 200)),
+    Route("verify", (), "post", (422, 422, 422, 422, 422, 422, 422)),
     Route("set_language", (), "post", (302, 302, 302, 302, 302, 302, 302)),
     Route("enrol", (), "get", (LOGIN, 200, 200, 200, 200, 404, 404)),
     Route("enrol", (), "post", (LOGIN, 200, 200, 200, 200, 404, 404)),
