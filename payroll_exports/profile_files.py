@@ -24,6 +24,7 @@ from payroll_exports.models import ExportProfile, FileRecord
 from payroll_exports.profile_rows import Cell, Column, Money, ProfileTable, Source, profile_tables
 from portfolios.models import Month, User
 from portfolios.output_files import safe_text
+from portfolios.phones import masked
 
 Layout = ExportProfile.Layout
 _SUFFIXES = {Layout.LODAS: "txt"}
@@ -120,10 +121,12 @@ def record(run: ProfileRun, *, by: User | None) -> None:
 def preview_rows(run: ProfileRun, limit: int, *, with_references: bool) -> list[list[tuple[str, bool]]]:
     """The first rows of a run as texts, each with whether it is an amount.
 
-    Clerks' numbers in the other system are masked where they are not to be seen.
+    Clerks' numbers in the other system are masked where they are not to be seen, identity numbers always.
     """
 
     def shown(cell: Cell, column: Column) -> str:
+        if column.source == Source.IDENTITY_NO:
+            return masked(str(cell)) if with_references else "•••"
         hidden = not with_references and column.source in (Source.REFERENCE, Source.REFERENCE_OR_CLERK_NO)
         return "•••" if hidden else _text(cell, run.profile)
 

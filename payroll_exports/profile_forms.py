@@ -79,7 +79,7 @@ class ProfileForm(forms.ModelForm):
         label=gettext_lazy("Clerks' numbers in the other system"),
         help_text=gettext_lazy(
             "From a spreadsheet: a first line clerk_no,payslip_id,contract_id, then a line per clerk. Columns name "
-            "these numbers in their detail. Identity numbers among them are shown to HR only."
+            "these numbers in their detail. They are shown to HR only."
         ),
     )
 

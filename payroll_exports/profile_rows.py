@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from commission.money import format_amount
 from payroll_exports.exports import ExportRefused
+from payroll_exports.identity_documents import TAX_WORDS, IdentityDocument
 from payroll_exports.line_codes import LineCode, line_name
 from payroll_exports.models import ExportProfile, Payslip
 from portfolios.models import Month
@@ -26,6 +27,7 @@ from portfolios.models import Month
 # What a ready profile cannot know, in a text, a code or a line before the data: HR fills it in before the first file.
 OPEN = "?"
 Rows, Sign = ExportProfile.Rows, ExportProfile.Sign
+Kind = IdentityDocument.Kind
 
 
 class Source(TextChoices):
@@ -48,6 +50,8 @@ class Source(TextChoices):
     LINE_NAME = "line_name", gettext_lazy("earning line's name")
     SEQUENCE = "sequence", gettext_lazy("number of the row")
     TEXT = "text", gettext_lazy("this text (detail)")
+    IDENTITY_TYPE = "identity_type", gettext_lazy("identity document: its type, as the tax office calls it")
+    IDENTITY_NO = "identity_no", gettext_lazy("identity document: its number")
     REFERENCE = "reference", gettext_lazy("clerk's number in the other system (detail: its name)")
     REFERENCE_OR_CLERK_NO = (
         "reference_or_clerk_no",
@@ -56,6 +60,7 @@ class Source(TextChoices):
 
 
 AMOUNTS = (Source.AMOUNT, Source.SUM)
+IDENTITY = (Source.IDENTITY_TYPE, Source.IDENTITY_NO)
 # What a row of several lines has no single one of.
 _OF_ONE_LINE = {
     Rows.CLERK: (Source.CODE, Source.LINE_CODE, Source.LINE_NAME, Source.QUANTITY),
@@ -88,13 +93,16 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class PaidClerk:
-    """What a payslip says, as it was when it was locked, and when the clerk left."""
+    """What a payslip says, as it was when it was locked; when the clerk left, and type and number of the identity
+    document as of now.
+    """
 
     clerk_no: str
     clerk_name: str
     store_no: str
     store_name: str
     left_on: dt.date | None
+    identity: tuple[str, str] | None
     lines: list[Line]
 
 
@@ -197,14 +205,20 @@ def profile_tables(profile: ExportProfile, month: Month) -> list[ProfileTable]:
 
 
 def missing_references(profile: ExportProfile, month: Month) -> list[str]:
-    """The clerks of the month's rows, by number, who lack a number in the other system that a column needs."""
+    """The clerks of the month's rows, by number, who lack a number that a column needs: of theirs in the other system,
+    or of their identity document.
+    """
     columns = columns_of(profile)
     needed = {column.detail for column in columns if column.source == Source.REFERENCE}
+    identified = any(column.source in IDENTITY for column in columns)
     coded = any(column.source == Source.CODE for column in columns)
     return [
         clerk.clerk_no
         for clerk in _paid_clerks(month)
-        if any(not profile.references.get(clerk.clerk_no, {}).get(name) for name in needed)
+        if (
+            (identified and clerk.identity is None)
+            or any(not profile.references.get(clerk.clerk_no, {}).get(name) for name in needed)
+        )
         and (
             profile.rows == Rows.CLERK or any(_is_exported(profile, columns, line, coded=coded) for line in clerk.lines)
         )
@@ -218,6 +232,8 @@ def _paid_clerks(month: Month) -> list[PaidClerk]:
             % {"month": month}
         )
     payslips = Payslip.objects.filter(month=month).select_related("clerk").prefetch_related("lines")
+    documents = IdentityDocument.objects.filter(clerk__payslips__month=month)
+    identities = {document.clerk_id: (TAX_WORDS[Kind(document.kind)], document.number) for document in documents}
     found = [
         PaidClerk(
             slip.document["clerk_no"],
@@ -225,6 +241,7 @@ def _paid_clerks(month: Month) -> list[PaidClerk]:
             slip.document["store_no"],
             slip.document["store_name"],
             slip.clerk.left_on,
+            identities.get(slip.clerk_id),
             [Line(line.line_code, line.quantity, line.amount) for line in slip.lines.all()],
         )
         for slip in payslips
@@ -334,12 +351,21 @@ class _Cells(NamedTuple):
             return self.lines[0].line_code
         if source == Source.LINE_NAME:
             return self.names[self.lines[0].line_code]
-        return self._reference(column)
+        return self._identity(column) if source in IDENTITY else self._reference(column)
 
     def _money(self, amount: int) -> Money:
         if self.profile.sign == Sign.NEVER_NEGATIVE:
             return Money(abs(amount))
         return Money(-amount if self.profile.sign == Sign.REVERSED else amount)
+
+    def _identity(self, column: Column) -> str:
+        if self.clerk.identity is None:
+            raise ExportRefused(
+                _("Clerk %(clerk)s has no identity document: import identity_documents.csv.")
+                % {"clerk": f"{self.clerk.clerk_no} {self.clerk.clerk_name}"}
+            )
+        kind, number = self.clerk.identity
+        return kind if column.source == Source.IDENTITY_TYPE else number
 
     def _reference(self, column: Column) -> str:
         value: str = self.profile.references.get(self.clerk.clerk_no, {}).get(column.detail, "")

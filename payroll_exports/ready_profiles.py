@@ -150,7 +150,7 @@ READY = (
         "个人所得税：正常工资薪金收入",
         _(
             "The salary sheet of the individual income tax client, 24 columns: gross pay is filled in, deductions are "
-            "HR's. Identity numbers are kept with the profile."
+            "HR's. Identity documents come from the roster."
         ),
         {
             "layout": Layout.XLSX,
@@ -159,8 +159,8 @@ READY = (
             "columns": [
                 ("工号", Source.CLERK_NO, ""),
                 ("*姓名", Source.CLERK_NAME, ""),
-                ("*证件类型", Source.TEXT, "居民身份证"),
-                ("*证件号码", Source.REFERENCE, "证件号码"),
+                ("*证件类型", Source.IDENTITY_TYPE, ""),
+                ("*证件号码", Source.IDENTITY_NO, ""),
                 ("本期收入", Source.AMOUNT, ""),
                 *_texts(
                     "本期免税收入",

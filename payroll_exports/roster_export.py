@@ -1,7 +1,7 @@
-"""The roster as files to take out: the eleven that an import reads, as CSV or XLSX; what goes out comes in unchanged.
+"""The roster as files to take out: the twelve that an import reads, as CSV or XLSX; what goes out comes in unchanged.
 
 The same data gives the same bytes. Members' phone numbers are whole, masked (138****5678), or left out with their
-column; a masked one that comes back changes nothing.
+column; a masked one that comes back changes nothing. Identity numbers are for HR alone.
 """
 
 import csv
@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from commission.resources import AmountCell
 from payroll_exports.exports import ENCODINGS, ExportRefused
 from payroll_exports.models import FileRecord
+from payroll_exports.resources import IdentityDocumentResource
 from payroll_exports.roster import RESOURCES
 from portfolios.models import User
 from portfolios.output_files import output_file
@@ -53,6 +54,15 @@ def roster_names() -> list[str]:
     return [Path(resource.file_name).stem for resource in RESOURCES]
 
 
+def roster_names_for(user: User) -> list[str]:
+    """The files that a person may take: an auditor all but the one of identity documents."""
+    return [
+        Path(resource.file_name).stem
+        for resource in RESOURCES
+        if user.is_hr or resource is not IdentityDocumentResource
+    ]
+
+
 def phones_for(user: User) -> Phones:
     """What a person gets of phone numbers: HR masked ones, unless given the right on record; an auditor none."""
     if not user.is_hr:
@@ -81,7 +91,7 @@ def roster_export(
 
 
 def export_roster(directory: Path, *, format: str, encoding: str = ENCODINGS[0]) -> Iterator[RosterExport]:
-    """Writes all eleven files, whole, into a directory, one after the other; that they were taken is on record.
+    """Writes all twelve files, whole, into a directory, one after the other; that they were taken is on record.
 
     Raises ExportRefused and OutputFileError.
     """

@@ -18,7 +18,7 @@ from payroll_exports import roster_uploads
 from payroll_exports.exports import ENCODINGS, ExportRefused
 from payroll_exports.models import FileRecord, RosterPreviewPage, RosterUpload
 from payroll_exports.roster import RosterError
-from payroll_exports.roster_export import FORMATS, phones_for, record, roster_names
+from payroll_exports.roster_export import FORMATS, phones_for, record, roster_names_for
 from payroll_exports.roster_export import roster_export as export_file
 from payroll_exports.roster_preview import ERRORS
 from payroll_exports.tables import FileRecordTable
@@ -33,6 +33,7 @@ TITLES = {
     "clerks": gettext_lazy("Clerks"),
     "postings": gettext_lazy("Postings"),
     "salaries": gettext_lazy("Salaries"),
+    "identity_documents": gettext_lazy("Identity documents"),
     "members": gettext_lazy("Members"),
     "bindings": gettext_lazy("Bindings"),
     "plans": gettext_lazy("Plans"),
@@ -52,7 +53,7 @@ def roster(request: HttpRequest) -> HttpResponse:
     RequestConfig(request, paginate={"per_page": RECORDS_PER_PAGE}).configure(records)
     context = {
         "here": "roster",
-        "files": [(name, TITLES[name]) for name in roster_names()],
+        "files": [(name, TITLES[name]) for name in roster_names_for(user)],
         "phones": phones_for(user).label,
         "waiting": RosterUpload.objects.for_user(user).unexpired(),
         "megabytes": roster_uploads.MAX_BYTES // 1_000_000,
@@ -167,9 +168,9 @@ def roster_discard(request: HttpRequest, pk: int) -> HttpResponse:
 def roster_export(request: HttpRequest, name: str, format: str) -> HttpResponse:
     """One of the roster's files. Who took it, and whether with phone numbers, is on record."""
     encoding = request.GET.get("encoding", ENCODINGS[0])
-    if name not in roster_names() or format not in FORMATS or encoding not in ENCODINGS:
-        raise Http404
     user = reader(request)
+    if name not in roster_names_for(user) or format not in FORMATS or encoding not in ENCODINGS:
+        raise Http404
     try:
         export = export_file(name, format=format, encoding=encoding, phones=phones_for(user))
     except ExportRefused as refusal:

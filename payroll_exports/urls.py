@@ -2,6 +2,7 @@ from django.urls import path
 
 from payroll_exports import (
     checklist_views,
+    identity_views,
     inquiry_views,
     movement_views,
     profile_views,
@@ -27,6 +28,8 @@ urlpatterns = [
     path("roster/uploads/<int:pk>/errors.csv", roster_views.roster_errors, name="roster_errors"),
     path("roster/uploads/<int:pk>/apply/", roster_views.roster_apply, name="roster_apply"),
     path("roster/uploads/<int:pk>/discard/", roster_views.roster_discard, name="roster_discard"),
+    path("roster/identity/", identity_views.identity_documents, name="identity_documents"),
+    path("roster/identity/<path:clerk_no>/", identity_views.show_identity_document, name="show_identity_document"),
     path("months/", views.months, name="months"),
     path("months/<month:month>/", views.month, name="month"),
     path("months/<month:month>/unattributed/", checklist_views.unattributed_tickets, name="unattributed_tickets"),

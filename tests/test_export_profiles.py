@@ -18,6 +18,7 @@ from payroll_exports.profile_files import ProfileRun, record, run_profile
 from payroll_exports.profile_rows import OPEN
 from payroll_exports.ready_profiles import READY, ready_profile
 from portfolios.models import Clerk, Month, User
+from tests.identity import identify_everyone, resident_id
 from tests.small_chain import SmallChain, day
 
 pytestmark = pytest.mark.django_db
@@ -192,8 +193,11 @@ def test_datev_lodas(february: Month, hr: User) -> None:
 
 
 def test_the_income_tax_sheet_has_its_24_columns_and_every_clerk(february: Month, hr: User) -> None:
-    numbers = {f"C{number}": {"证件号码": f"11010519900101{number:04d}"} for number in range(1, 5)}
-    run = run_profile(filled_in("income_tax", hr, references=numbers), february)
+    profile = filled_in("income_tax", hr)
+    with pytest.raises(ExportRefused, match="Clerk C1 店员C1 has no identity document"):
+        run_profile(profile, february)
+    identify_everyone()
+    run = run_profile(profile, february)
     sheet: Any = openpyxl.load_workbook(BytesIO(run.files[0].content)).worksheets[0]
     head, *rows = sheet.iter_rows()
     assert len(head) == 24
@@ -204,7 +208,7 @@ def test_the_income_tax_sheet_has_its_24_columns_and_every_clerk(february: Month
     assert {row[0].value: round(row[4].value * 100) for row in rows} == paid
     assert paid == {"C1": 512_345, "C2": 0, "C3": 0, "C4": 0}
     assert {row[3].data_type for row in rows} == {"s"}
-    assert rows[0][3].value == "110105199001010001"
+    assert [cell.value for cell in rows[0][:4]] == ["C1", "店员C1", "居民身份证", resident_id(1)]
     assert {(cell.value, cell.data_type) for row in rows for cell in row[5:]} == {(None, "n")}
 
 
@@ -322,9 +326,10 @@ def test_an_open_month_is_refused(february: Month, hr: User) -> None:
 
 
 def test_every_ready_profile_is_complete_but_for_its_question_marks(february: Month, hr: User) -> None:
+    identify_everyone()
     for ready in READY:
         profile = filled_in(ready.key, hr)
-        references = {"payslip_id": "1", "contract_id": "1", "证件号码": "1"}
+        references = {"payslip_id": "1", "contract_id": "1"}
         profile.references = {f"C{number}": references | {"pnr": "1"} for number in range(1, 5)}
         for table in (file.table for file in run_profile(profile, february).files):
             assert table.ledger_amount == table.exported_amount + sum(table.left_out.values()) == 512_345

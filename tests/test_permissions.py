@@ -13,6 +13,7 @@ from pytest_django import DjangoDbBlocker
 from commission.inquiries import ask_owned
 from commission.plan_changes import preview
 from commission.ticket_corrections import ask_for_member
+from payroll_exports.identity_documents import IdentityDocument
 from payroll_exports.ready_profiles import ready_profile
 from portfolios.models import Month, User
 from tests.cast import Cast, one_cast
@@ -211,6 +212,11 @@ ROUTES = [
     Route("roster_apply", (1,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("roster_discard", (1,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("roster_discard", (1,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("roster_export", ("identity_documents", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("identity_documents", (), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("show_identity_document", ("C1",), "post", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("show_identity_document", ("C2",), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("show_identity_document", ("C1",), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("export", (202601, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("export", (202602, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("export_profiles", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
@@ -274,6 +280,7 @@ def test_what_each_person_gets(cast: Cast) -> None:
     assert wide is not None
     profile = wide.copy("wide", by=clerk)
     profile.save()
+    IdentityDocument.objects.create(clerk=cast.chain.li, number="11010519491231002X")
     answers = {}
     for route in ROUTES:
         there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}

@@ -1,4 +1,4 @@
-"""import_roster: the eleven files, what they do, and how each kind of bad input is refused."""
+"""import_roster: the twelve files, what they do, and how each kind of bad input is refused."""
 
 import csv
 import datetime as dt
@@ -12,7 +12,7 @@ from django.db import models
 from django.utils import timezone
 
 from commission.models import Attribution, Band, Category, Plan, PlanProduct, PlanRate
-from payroll_exports.models import Salary
+from payroll_exports.models import IdentityDocument, Salary
 from payroll_exports.roster import FILE_NAMES, RESOURCES, RosterError, RosterReport, import_roster
 from portfolios.import_problems import ImportProblem, ImportRefused
 from portfolios.models import OPEN_END, Binding, BindingBatch, Clerk, Member, Month, Posting, Store
@@ -34,6 +34,10 @@ ROSTER = {
     ),
     "salaries.csv": (
         "clerk_no,monthly_base,valid_from,valid_to\n001,4200,2025-01-01,2026-01-01\n001,4300.50,2026-01-01,\n"
+    ),
+    "identity_documents.csv": (
+        "clerk_no,document_type,document_no\n001,resident_id,11010519491231002X\n002,居民身份证,440524188001010014\n"
+        "003,foreign_passport,E0012345\n"
     ),
     "members.csv": (
         "member_no,name,phone,gender,birth_date,neighbourhood,store_no,enrolled_on,enrolled_by,closed_on\n"
@@ -81,7 +85,7 @@ def refused(directory: Path) -> list[ImportProblem]:
 def contents() -> dict[str, list[dict[str, object]]]:
     tables: list[type[models.Model]] = [
         *(Store, Clerk, Posting, Member, Binding, BindingBatch),
-        *(Category, Plan, PlanRate, PlanProduct, Band, Salary),
+        *(Category, Plan, PlanRate, PlanProduct, Band, Salary, IdentityDocument),
     ]
     return {table.__name__: list(table.objects.order_by("pk").values()) for table in tables}  # type: ignore[attr-defined]
 
@@ -110,7 +114,7 @@ def bindings() -> list[tuple[str, str, str, str]]:
 def test_every_file_arrives(roster: Path) -> None:
     report = load(roster)
     assert [(file.file, file.new) for file in report.files] == list(
-        zip(FILE_NAMES, [2, 2, 3, 5, 2, 4, 1, 2, 3, 2, 2], strict=True)
+        zip(FILE_NAMES, [2, 2, 3, 5, 2, 3, 4, 1, 2, 3, 2, 2], strict=True)
     )
     assert report.bound == 2
     wang = Clerk.objects.get(clerk_no="002")

@@ -1,4 +1,4 @@
-"""manage.py export_roster --out DIR: the eleven roster files, as import_roster reads them."""
+"""manage.py export_roster --out DIR: the twelve roster files, as import_roster reads them."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -34,4 +34,9 @@ class Command(BaseCommand):
                 _("%(path)s is no directory that can be written to: %(why)s. Name another one.")
                 % {"path": out, "why": error.strerror or error}
             ) from error
-        self.stderr.write(_("With members' phone numbers: keep the files where only those see them who may."))
+        self.stderr.write(
+            _(
+                "With members' phone numbers and clerks' identity numbers: keep the files where only those see them "
+                "who may."
+            )
+        )
