@@ -25,5 +25,9 @@ def _address(check: CloseCheck, month: Month) -> str:
         return reverse("corrections")
     if check.code == "waiting_inquiry":
         return f"{reverse('inquiries')}?{urlencode({'state': 'open'})}"
-    lists = {"unattributed_ticket": "unattributed_tickets", "members_without_owner": "month_unassigned"}
+    lists = {
+        "unattributed_ticket": "unattributed_tickets",
+        "members_without_owner": "month_unassigned",
+        "waiting_adjustment": "adjustments",
+    }
     return reverse(lists[check.code], args=[month.pk]) if check.code in lists else ""

@@ -16,7 +16,7 @@ from commission.contested import held_amounts
 from commission.models import Attribution
 from commission.money import round_half_away
 from payroll_exports.line_codes import LineCode
-from payroll_exports.models import EarningLine, Payslip, Salary
+from payroll_exports.models import Adjustment, EarningLine, Payslip, Salary
 from portfolios.models import Clerk, Month
 from portfolios.months import next_number
 from portfolios.postings import Posted, postings_in
@@ -68,6 +68,7 @@ def earnings(month: Month, clerks: Iterable[int] | None = None) -> dict[int, lis
     _add_base(lines, month, posted)
     _add_bands(lines, month, posted, credits)
     _add_held(lines, month, ids)
+    _add_adjustments(lines, month, ids)
     _add_carried(lines, month, ids)
     return {
         clerk: [lines[clerk][code] for code in LineCode if code in lines[clerk]]
@@ -179,6 +180,13 @@ def _add_held(lines: Lines, month: Month, clerks: list[int] | None) -> None:
     """Adds what inquiries hold of a clerk's pay, or give back; the quantity is the number of inquiries."""
     for clerk, held in held_amounts(month, clerks).items():
         _add(lines, clerk, LineCode.HELD, len({one.inquiry_id for one in held}), sum(one.amount for one in held))
+
+
+def _add_adjustments(lines: Lines, month: Month, clerks: list[int] | None) -> None:
+    """Adds what was approved beside the ledger; the quantity is the number of adjustments."""
+    approved = Adjustment.objects.approved().filter(_among("clerk", clerks), month=month).order_by()
+    for clerk, number, amount in approved.values_list("clerk").annotate(Count("pk"), Sum("amount")):
+        _add(lines, clerk, LineCode.ADJUSTMENT, number, amount)
 
 
 def _add_carried(lines: Lines, month: Month, clerks: list[int] | None) -> None:

@@ -28,6 +28,7 @@ from commission.ticket_corrections import waiting_corrections
 from kpis.measures import freeze_measures
 from kpis.models import PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze
+from payroll_exports.adjustments import waiting_adjustments
 from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings
 from payroll_exports.models import EarningLine, Payslip
 from payroll_exports.payslip_pdf import PayslipDocument, PayslipLine
@@ -146,7 +147,7 @@ def close_checklist(month: Month, today: dt.date | None = None) -> list[CloseChe
         return []
     checks = [_earlier_months(month), _unmatched_returns(month), _unattributed_parts(month)]
     checks += [_not_over(month, today or timezone.localdate()), _members_without_owner(month)]
-    checks += [_waiting_corrections(month), _waiting_inquiries(month)]
+    checks += [_waiting_corrections(month), _waiting_inquiries(month), _waiting_adjustments(month)]
     return [check for check in checks if check.count]
 
 
@@ -258,6 +259,21 @@ def _waiting_inquiries(month: Month) -> CloseCheck:
     )
 
 
+def _waiting_adjustments(month: Month) -> CloseCheck:
+    waiting = waiting_adjustments(month).select_related("clerk")
+    return CloseCheck(
+        "waiting_adjustment",
+        False,
+        waiting.count(),
+        _("Adjustments wait for a decision: what is not approved before the close is not paid."),
+        [
+            _("%(name)s: %(amount)s, %(reason)s")
+            % {"name": one.clerk.name, "amount": format_amount(one.amount), "reason": one.reason}
+            for one in waiting[:_EXAMPLES]
+        ],
+    )
+
+
 # --- Payslips ----------------------------------------------------------------------------------------------------
 
 
@@ -345,7 +361,11 @@ def _payslip_stores(month: Month, clerks: list[int]) -> dict[int, Store]:
         if clerk not in found:
             rows = Attribution.objects.filter(month__lte=month.pk)
             last = (rows.filter(owner=clerk) | rows.filter(server=clerk)).order_by("business_date", "pk").last()
-            assert last is not None, "a clerk without a posting has a line, and a line without a posting has a ticket"
+            if last is None:
+                raise CloseRefused(
+                    _("Clerk %(clerk)s has an adjustment, but no posting and no ticket: post the clerk to a store.")
+                    % {"clerk": Clerk.objects.get(pk=clerk).clerk_no}
+                )
             found[clerk] = last.store_id
     return {clerk: stores[store] for clerk, store in found.items()}
 

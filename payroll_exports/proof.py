@@ -32,7 +32,7 @@ from commission.models import Attribution, Band, HeldAmount, Plan, Sale, SaleLin
 from commission.money import format_amount
 from commission.verify import ClerkTotals, Finding, verify_ledger
 from kpis.models import CohortMonth, MeasureMonth, MemberGroup, PortfolioMonth, StoreMonth
-from payroll_exports.models import EarningLine, Payslip, PayslipFile, ProofBlock, Salary
+from payroll_exports.models import Adjustment, EarningLine, Payslip, PayslipFile, ProofBlock, Salary
 from portfolios.models import Clerk, Month, Posting
 
 __all__ = ["Finding", "seal", "verify"]
@@ -52,6 +52,7 @@ def frozen_tables(month: Month) -> list[FrozenTable]:
         frozen(Payslip.objects.filter(month=month)),
         frozen(EarningLine.objects.filter(month=month)),
         frozen(HeldAmount.objects.filter(month=month)),
+        frozen(Adjustment.objects.filter(month=month)),
     ]
 
 
@@ -144,6 +145,7 @@ def _name(model: type[models.Model], key: int) -> str:
     """What people call a row: its ticket, or its clerk."""
     tickets = {Sale: "", SalePart: "sale__", SaleLine: "sale__", Attribution: "part__sale__"}
     clerks = {Payslip: "clerk__", EarningLine: "payslip__clerk__", PortfolioMonth: "clerk__", HeldAmount: "clerk__"}
+    clerks[Adjustment] = "clerk__"
     rows = model._default_manager.filter(pk=key)
     if model in tickets:
         at = tickets[model]
@@ -208,10 +210,13 @@ def _quantity(line: list[int] | None) -> str:
 
 
 def _other_lines(month: Month, totals: ClerkTotals) -> Iterator[tuple[int, str, int, int]]:
-    """Base salary, accelerator and what is held of each clerk, from postings, salaries, bands and inquiries."""
+    """Each clerk's base, accelerator, what is held, and adjustments: from their own rows."""
     held = HeldAmount.objects.filter(month=month).order_by().values_list("clerk")
     for key, inquiries, amount in held.annotate(Count("inquiry", distinct=True), Sum("amount")):
         yield key, "HELD", inquiries, amount
+    approved = Adjustment.objects.filter(month=month, approved=True).order_by().values_list("clerk")
+    for key, number, amount in approved.annotate(Count("pk"), Sum("amount")):
+        yield key, "ADJUSTMENT", number, amount
     days: dict[int, set[dt.date]] = defaultdict(set)
     home: dict[int, tuple[dt.date, int]] = {}
     postings = Posting.objects.filter(valid_from__lte=month.ends_on, valid_to__gt=month.starts_on)
@@ -262,10 +267,10 @@ def _accelerator(credit: int, steps: list[tuple[int, int]]) -> int:
 
 
 def _carry(month: Month, due: dict[int, dict[str, list[int]]], locked: dict[int, dict[str, list[int]]]) -> None:
-    """Adds what is carried in and out, over the lines that come from elsewhere (KPI, adjustments) as locked."""
+    """Adds what is carried in and out, over the lines that come from elsewhere (KPI) as locked."""
     for clerk, own in locked.items():
         for code, line in own.items():
-            if code not in (*_COMMISSION, "BASE", "BAND", "HELD", "CARRIED_IN", "CARRIED_OUT"):
+            if code not in (*_COMMISSION, "BASE", "BAND", "HELD", "ADJUSTMENT", "CARRIED_IN", "CARRIED_OUT"):
                 due[clerk][code] = line
     year, number = divmod(month.pk, 100)
     before = month.pk - 1 if number > 1 else (year - 1) * 100 + 12

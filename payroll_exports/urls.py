@@ -1,6 +1,7 @@
 from django.urls import path
 
 from payroll_exports import (
+    adjustment_views,
     checklist_views,
     identity_views,
     inquiry_views,
@@ -15,6 +16,9 @@ urlpatterns = [
     path("my-month/", views.my_month, name="my_month"),
     path("clerks/<month:month>/<path:clerk_no>/question/", inquiry_views.question_line, name="question_line"),
     path("clerks/<month:month>/<path:clerk_no>/lines/<slug:code>/", views.line_tickets, name="line_tickets"),
+    path(
+        "clerks/<month:month>/<path:clerk_no>/adjustments/", adjustment_views.line_adjustments, name="line_adjustments"
+    ),
     path("clerks/<month:month>/<path:clerk_no>/", views.clerk_month, name="clerk_month"),
     path("movement/<month:month>/<slug:kind>/pdf/<path:number>", movement_views.movement_pdf, name="movement_pdf"),
     path("payslips/", views.payslips, name="payslips"),
@@ -34,6 +38,8 @@ urlpatterns = [
     path("months/<month:month>/", views.month, name="month"),
     path("months/<month:month>/unattributed/", checklist_views.unattributed_tickets, name="unattributed_tickets"),
     path("months/<month:month>/unassigned/", checklist_views.month_unassigned, name="month_unassigned"),
+    path("months/<month:month>/adjustments/", adjustment_views.adjustments, name="adjustments"),
+    path("adjustments/<int:pk>/decide/", adjustment_views.decide_adjustment, name="decide_adjustment"),
     path("months/<month:month>/close/ask/", views.ask_to_close, name="ask_to_close"),
     path("months/<month:month>/close/approve/", views.approve_and_close, name="approve_and_close"),
     path("months/<month:month>/payslips/make/", views.make_payslips, name="make_payslips"),

@@ -202,11 +202,17 @@ class AppendOnly(DatabaseRule):
 
 
 class OpenMonthOnly(DatabaseRule):
-    """Rows are inserted only for a month (column `month_id`) that is there and not closed.
+    """Rows are inserted, and with `edits` changed, only for a month (column `month_id`) that is there and not closed.
 
     On PostgreSQL the writer takes the month's row FOR SHARE, so that a close that runs beside it either waits for
     the row and counts it, or has finished and refuses it.
     """
+
+    options = ("edits",)
+
+    def __init__(self, *, name: str, edits: bool = False) -> None:
+        super().__init__(name=name)
+        self.edits = edits
 
     def postgresql(self, model: type[Model]) -> list[str]:
         return [
@@ -220,13 +226,21 @@ class OpenMonthOnly(DatabaseRule):
             f"MESSAGE = '{self.name}: month ' || closed || ' is not open', "
             "ERRCODE = 'integrity_constraint_violation'; END IF; "
             "RETURN NULL; END $$",
-            f"CREATE TRIGGER {self.name} AFTER INSERT ON <table> REFERENCING NEW TABLE AS fresh "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {self.name}()",
+            *(
+                f"CREATE TRIGGER {name} AFTER {event} ON <table> REFERENCING NEW TABLE AS fresh "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION {self.name}()"
+                for event, name in self._triggers()
+            ),
         ]
 
     def sqlite(self, model: type[Model]) -> list[str]:
         return [
-            f"CREATE TRIGGER {self.name} BEFORE INSERT ON <table> FOR EACH ROW WHEN NOT EXISTS "
+            f"CREATE TRIGGER {name} BEFORE {event} ON <table> FOR EACH ROW WHEN NOT EXISTS "
             "(SELECT 1 FROM portfolios_month AS m WHERE m.id = NEW.month_id AND m.closed_at IS NULL) "
             f"BEGIN SELECT RAISE(ABORT, '{self.name}: the month is not open'); END"
+            for event, name in self._triggers()
         ]
+
+    def _triggers(self) -> list[tuple[str, str]]:
+        """Each event with the name of its trigger."""
+        return [("INSERT", self.name), *([("UPDATE", f"{self.name}_update")] if self.edits else [])]

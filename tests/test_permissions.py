@@ -13,6 +13,7 @@ from pytest_django import DjangoDbBlocker
 from commission.inquiries import ask_owned
 from commission.plan_changes import preview
 from commission.ticket_corrections import ask_for_member
+from payroll_exports.adjustments import ask_adjustment
 from payroll_exports.identity_documents import IdentityDocument
 from payroll_exports.ready_profiles import ready_profile
 from portfolios.models import Month, User
@@ -41,6 +42,7 @@ PLAN, DRAFT, PLAN_CHANGE = "the chain's plan", "a draft of the next one", "the p
 INQUIRY, BINDING = "what 王 questioned of 李's", "the binding of 李's member"
 MEMBER, UNASSIGNED = "李's member", "the unassigned member"
 PROFILE = "an export profile"
+ADJUSTMENT = "an adjustment of 李's pay"
 ROUTES = [
     Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
     Route("login", (), "get", (200, 302, 302, 302, 302, 302, 302)),
@@ -184,6 +186,11 @@ ROUTES = [
     Route("clerk_month", (202602, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
     Route("line_tickets", (202601, "C1", "OWN_SERVED"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
     Route("line_tickets", (202601, "C1", "BASE"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("line_adjustments", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
+    Route("adjustments", (202602,), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
+    Route("adjustments", (202602,), "post", (LOGIN, 404, 404, 404, 404, 422, 404)),
+    Route("decide_adjustment", (ADJUSTMENT,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("decide_adjustment", (ADJUSTMENT,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("payslips", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
     Route("payslip_pdf", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
     Route("payslip_pdf", (202602, "C1"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
@@ -281,12 +288,16 @@ def test_what_each_person_gets(cast: Cast) -> None:
     profile = wide.copy("wide", by=clerk)
     profile.save()
     IdentityDocument.objects.create(clerk=cast.chain.li, number="11010519491231002X")
+    adjustment = ask_adjustment(
+        cast.chain.li, cast.february, amount=5_000, reason="stocktaking", asked_by=cast.users["second_hr"]
+    )
     answers = {}
     for route in ROUTES:
         there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
         there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
         there |= {PLAN: cast.chain.plan.pk, DRAFT: change.plan_id, PLAN_CHANGE: change.pk}
         there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk}
+        there |= {ADJUSTMENT: adjustment.pk}
         url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
         answers[route[:3]] = dict(
             zip(cast.PEOPLE, (answer(cast.client(name), route, url) for name in cast.PEOPLE), strict=True)
