@@ -92,10 +92,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Figures side by side, and their totals: transfers inside the whole are in the rows, not in the total."""
+    """Figures side by side, and their totals: transfers inside the whole are in the rows, not in the total.
+
+    The headings are the figures' keys and names.
+    """
 
     title: str
-    headings: list[str]
+    headings: list[tuple[str, str]]
     rows: list[Row]
     total: list[Figure]
 
@@ -193,7 +196,7 @@ def _tables(
             key = frozen.store_id if isinstance(frozen, StoreMonth) else frozen.clerk_id
             name, number = _called(part)
             rows.append(Row(name, number, address(part), _figures(part, names, frozen, changes.get(key, {}))))
-        headings = [str(_HEADINGS[name]) for name in names]
+        headings = [(name, str(_HEADINGS[name])) for name in names]
         tables.append(Table(title, headings, rows, _figures(scope, names, whole, rises)))
     return tables
 

@@ -84,9 +84,18 @@ def movement(request: HttpRequest, month: int, kind: str, number: str) -> HttpRe
         "last_closed": last_closed,
         "last_closed_url": reverse("movement", args=[last_closed.pk, kind, number]) if last_closed else "",
         "months": month_choices(scope.month, lambda other: reverse("movement", args=[other.pk, kind, number])),
+        "so_far_url": "" if scope.unassigned else address(scope, "measures"),
+        "today_url": _today_url(scope),
         "stores": scope_switch(request, scope, "movement"),
     }
     return render(request, "kpis/movement.html", context)
+
+
+def _today_url(scope: Scope) -> str:
+    """Where the members are as they stand; the whole chain's are on no page."""
+    if scope.clerk:
+        return reverse("clerk_portfolio", args=[scope.clerk.clerk_no])
+    return reverse("store_portfolio", args=[scope.store.store_no]) if scope.store else ""
 
 
 @require_GET

@@ -15,6 +15,7 @@ from django.utils.html import strip_tags
 from python_calamine import CalamineWorkbook
 
 from kpis.cohorts import Cohort, CohortShare, cohorts, heat_map
+from kpis.definitions import GROUPS
 from kpis.models import CohortMonth, MemberGroup, StoreMonth
 from kpis.month_lines import MonthEnd, month_ends, month_lines
 from kpis.movement import freeze
@@ -257,7 +258,9 @@ def test_a_workbook_ends_where_a_sheet_does() -> None:
 def test_an_open_month_says_when_it_comes(cast: Cast) -> None:
     response = cast.client("clerk").get(reverse("movement", args=[202602, "clerk", "C1"]))
     page = " ".join(strip_tags(response.content.decode()).split())
-    assert "It is worked out for good when the month closes. The last closed month, 2026-01" in page
+    assert "so it is worked out for good when the month closes. The last closed month, 2026-01" in page
+    for name, of in (("measures", [202602, "clerk", "C1"]), ("clerk_portfolio", ["C1"])):
+        assert f'href="{reverse(name, args=of)}"' in response.content.decode()
     assert (
         cast.client("clerk").get(reverse("movement_members", args=[202602, "clerk", "opening", "C1"])).status_code
         == 404
@@ -271,6 +274,18 @@ def test_a_clerk_s_page_reads_no_ticket_and_a_bounded_number_of_queries(cast: Ca
     assert len(queries) <= 20
     read = " ".join(query["sql"] for query in queries)
     assert not any(table in read for table in ("commission_sale", "commission_attribution", "portfolios_binding"))
+
+
+def test_every_heading_leads_to_how_it_is_counted(cast: Cast) -> None:
+    response = cast.client("manager").get(reverse("movement", args=[JANUARY, "store", "S1"]))
+    keys = [key for table in response.context["page"].tables for key, _name in table.headings]
+    assert len(keys) == 17
+    defined = {one.key for group in GROUPS for one in group.definitions}
+    page = response.content.decode()
+    for key in keys:
+        # Once beside the figure of the whole, once over its column.
+        assert page.count(f'href="{reverse("definitions")}#{key}"') >= 2
+        assert key in defined
 
 
 def test_pictures_have_a_title_and_say_their_figures(cast: Cast) -> None:
