@@ -16,14 +16,17 @@ from pathlib import Path
 
 from django.core.management import call_command
 from django.db.models import Max, Sum
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from commission.models import Attribution, Sale, SaleLine
 from commission.ticket_import import import_tickets
+from kpis.contact_results import refresh_contact_results
 from kpis.gaming_signals import refresh_signals
 from kpis.measures import refresh_measures
 from kpis.member_figures import refresh_member_figures
 from kpis.store_split import split_stores
+from payroll_exports import demo_care
 from payroll_exports.complete_journey import JourneySource, source_totals, write_complete_journey
 from payroll_exports.demo_chain import DemoChain, write_demo_chain
 from payroll_exports.models import Payslip
@@ -92,9 +95,11 @@ def run_demo(directory: Path, *, progress: Progress) -> DemoSummary:
             import_roster(month.roster)
             split_stores(list(Store.objects.all()), on=chain.first_day if place == 0 else None, source="demo")
             import_tickets(month.tickets_file)
+            demo_care.write_month(get_month(month.month), place=place, months=len(chain.months))
             if not last:
                 close_month(get_month(month.month), approved_by="demo")
         seconds[month.month] = time.monotonic() - begun
+    demo_care.write_afterwards(get_month(chain.months[-1].month), today=timezone.localdate())
     progress(chain.months[-1].month, len(chain.months), len(chain.months))
     summary = _summary([month.month for month in chain.months], seconds)
     _hand_out(directory, [month.month for month in chain.months[-3:-1]], summary, progress)
@@ -191,6 +196,7 @@ def _refresh_members(progress: Progress) -> None:
     last = Sale.objects.aggregate(day=Max("business_date"))["day"]
     progress(_("members' figures"), 0, 1)
     refresh_member_figures(last + dt.timedelta(days=1))
+    refresh_contact_results(last + dt.timedelta(days=1))
     refresh_measures(last + dt.timedelta(days=1))
     progress(_("members' figures"), 1, 1)
     for month in Month.objects.order_by("-pk")[:2]:
@@ -198,7 +204,7 @@ def _refresh_members(progress: Progress) -> None:
 
 
 def _logins(month_name: str, *, colleague: bool) -> list[tuple[str, str, str, str]]:
-    """A clerk, a manager and HR, each with a new password of this run; nothing else can log in.
+    """A clerk, a manager and HR, each with a new password of this run; nobody else can log in.
 
     The clerk is the one with the most commission as an owner in the month. With `colleague` there is a second person
     of HR: closing a month takes two.
@@ -228,6 +234,9 @@ def _logins(month_name: str, *, colleague: bool) -> list[tuple[str, str, str, st
     logins = []
     for role, what, name, fields in people:
         password = secrets.token_urlsafe(9)
+        # A clerk of the story has a login already, by number and without a password.
+        if "clerk" in fields:
+            User.objects.filter(clerk__in=[fields["clerk"]]).update(username=name)
         user, _made = User.objects.get_or_create(username=name, defaults=fields)
         for attribute, value in fields.items():
             setattr(user, attribute, value)
