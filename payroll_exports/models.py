@@ -11,6 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from payroll_exports.adjustment_models import Adjustment as Adjustment
+from payroll_exports.applied_imports import AppliedImport as AppliedImport
+from payroll_exports.applied_imports import AppliedRow as AppliedRow
 from payroll_exports.identity_documents import IdentityDocument as IdentityDocument
 from payroll_exports.identity_documents import IdentityRead as IdentityRead
 from payroll_exports.line_codes import LineCode

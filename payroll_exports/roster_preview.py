@@ -15,7 +15,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from payroll_exports.applied_imports import AppliedRow
 from payroll_exports.roster import RosterFile, RosterImport
+from payroll_exports.roster_undo import UNDOABLE, written_rows
 from portfolios.import_problems import ImportProblem, ImportProblems, ImportRefused
 from portfolios.models import OPEN_END, User
 from portfolios.months import first_open_day
@@ -74,6 +76,8 @@ class Preview:
     corrections: int
     notices: list[str]
     digest: str
+    # What was written, to be kept with the import; None where a file is among the others that can't be taken back.
+    written: list[AppliedRow] | None
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -101,6 +105,7 @@ def run(files: Iterable[RosterFile], *, source: str, recorded_by: User) -> Previ
     problems = _Errors(errors)
     lists = [errors]
     member_files: list[MemberResource] = []
+    written: list[AppliedRow] | None = []
 
     def watch(file: RosterFile, resource: RosterResource) -> None:
         stem = Path(resource.file_name).stem
@@ -115,6 +120,11 @@ def run(files: Iterable[RosterFile], *, source: str, recorded_by: User) -> Previ
                 named = dict(zip(resource.dataset.headers, cells, strict=True))
                 changed.add([number, " · ".join(named[name] for name in resource.key), resource.changes(row)])
         lists.extend([changed, new])
+        nonlocal written
+        if type(resource) not in UNDOABLE:
+            written = None
+        elif written is not None:
+            written += written_rows(resource)
         if isinstance(resource, MemberResource):
             member_files.append(resource)
 
@@ -147,4 +157,13 @@ def run(files: Iterable[RosterFile], *, source: str, recorded_by: User) -> Previ
     for one in lists[1:]:
         for page in one.pages:
             digest.update(f"{one.name}\n{page}\n".encode())
-    return Preview(counted, lists, problems.count, report.bound, report.corrections, report.notices, digest.hexdigest())
+    return Preview(
+        counted,
+        lists,
+        problems.count,
+        report.bound,
+        report.corrections,
+        report.notices,
+        digest.hexdigest(),
+        written,
+    )

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from payroll_exports.models import FileRecord, RosterPreviewPage, RosterUpload, RosterUploadFile
 from payroll_exports.roster import RosterError, RosterFile, in_order, recognised
 from payroll_exports.roster_preview import Preview, run
+from payroll_exports.roster_undo import keep as keep_import
 from portfolios.models import User
 
 # What one upload may hold: some hundred thousand members, whose preview takes less than a web server's patience. A
@@ -106,6 +107,8 @@ def apply(upload: RosterUpload) -> bool:
                     rows=rows[file.name],
                     sha256=file.sha256,
                 )
+            if preview.written:
+                keep_import(preview.written, preview.files, by=upload.uploaded_by)
             upload.delete()
     except IntegrityError:
         # Somebody else wrote the same rows at the same moment.

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django_tables2 import RequestConfig
 
 from payroll_exports import roster_uploads
+from payroll_exports.applied_imports import AppliedImport
 from payroll_exports.exports import ENCODINGS, ExportRefused
 from payroll_exports.models import FileRecord, RosterPreviewPage, RosterUpload
 from payroll_exports.roster import RosterError
@@ -42,6 +43,7 @@ TITLES = {
     "bands": gettext_lazy("Bands"),
 }
 RECORDS_PER_PAGE = 20
+IMPORTS_SHOWN = 10
 
 
 @require_GET
@@ -56,6 +58,7 @@ def roster(request: HttpRequest) -> HttpResponse:
         "files": [(name, TITLES[name]) for name in roster_names_for(user)],
         "phones": phones_for(user).label,
         "waiting": RosterUpload.objects.for_user(user).unexpired(),
+        "imports": AppliedImport.objects.for_user(user).select_related("applied_by", "undone_by")[:IMPORTS_SHOWN],
         "megabytes": roster_uploads.MAX_BYTES // 1_000_000,
         "records": records,
     }

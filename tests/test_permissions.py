@@ -14,6 +14,7 @@ from commission.inquiries import ask_owned
 from commission.plan_changes import preview
 from commission.ticket_corrections import ask_for_member
 from payroll_exports.adjustments import ask_adjustment
+from payroll_exports.applied_imports import AppliedImport
 from payroll_exports.identity_documents import IdentityDocument
 from payroll_exports.ready_profiles import ready_profile
 from portfolios.models import Month, User
@@ -41,8 +42,8 @@ CORRECTION = "what 李 asked for"
 PLAN, DRAFT, PLAN_CHANGE = "the chain's plan", "a draft of the next one", "the preview of issuing it"
 INQUIRY, BINDING = "what 王 questioned of 李's", "the binding of 李's member"
 MEMBER, UNASSIGNED = "李's member", "the unassigned member"
-PROFILE = "an export profile"
 ADJUSTMENT = "an adjustment of 李's pay"
+PROFILE, IMPORT = "an export profile", "an import"
 ROUTES = [
     Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
     Route("login", (), "get", (200, 302, 302, 302, 302, 302, 302)),
@@ -219,6 +220,10 @@ ROUTES = [
     Route("roster_apply", (1,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("roster_discard", (1,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("roster_discard", (1,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("applied_import", (999,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("applied_import", (IMPORT,), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("undo_import", (IMPORT,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("undo_import", (IMPORT,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("roster_export", ("identity_documents", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
     Route("identity_documents", (), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
     Route("show_identity_document", ("C1",), "post", (LOGIN, 404, 404, 404, 404, 200, 404)),
@@ -291,12 +296,13 @@ def test_what_each_person_gets(cast: Cast) -> None:
     adjustment = ask_adjustment(
         cast.chain.li, cast.february, amount=5_000, reason="stocktaking", asked_by=cast.users["second_hr"]
     )
+    imported = AppliedImport.objects.create(applied_by=clerk)
     answers = {}
     for route in ROUTES:
         there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
         there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
         there |= {PLAN: cast.chain.plan.pk, DRAFT: change.plan_id, PLAN_CHANGE: change.pk}
-        there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk}
+        there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk, IMPORT: imported.pk}
         there |= {ADJUSTMENT: adjustment.pk}
         url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
         answers[route[:3]] = dict(
