@@ -1,40 +1,37 @@
 """Long work that a page starts and follows: the close of a month, a month's payslips as PDF.
 
-A job is a row; it runs in the process that starts it, or on a Celery worker when a broker is set. What fails says why
-in the row; what was interrupted is started again and goes on where it can, for nothing here is done twice.
+A job is a row. Files are made beside the page's answer, on every core, or by Celery workers where a broker is set; a
+close runs in the process that starts it, or on one worker. What fails says why in the row. A job that was cancelled or
+whose process died keeps what it made: started again it goes on there, for nothing here is done twice.
 """
+
+from collections.abc import Callable
+from threading import Thread
 
 from celery import shared_task
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, override
 
-from payroll_exports.models import Job
+from payroll_exports.models import Job, Payslip
 from payroll_exports.pay_run import CloseRefused, approve_close, check_approval
-from payroll_exports.payslip_files import make_payslip_files
+from payroll_exports.payslip_files import make_payslip_files, payslip_pdf
 from portfolios.models import Month, User
+
+# Payslips that a Celery worker makes in one go.
+_BATCH = 20
+
+
+class _Cancelled(Exception):
+    """The job has ended meanwhile: somebody cancelled it, or another worker failed."""
 
 
 def start_close(month: Month, *, by: User, language: str) -> Job:
     """Approves the close of a month and starts it. Raises CloseRefused where `by` may not approve it."""
     check_approval(month, by=by)
-    return _start(Job.Kind.CLOSE, month, by, language)
-
-
-def start_payslip_files(month: Month, *, by: User, language: str) -> Job:
-    """Starts the making of the PDFs that the payslips of a closed month still lack."""
-    return _start(Job.Kind.PAYSLIP_FILES, month, by, language)
-
-
-def _start(kind: Job.Kind, month: Month, by: User, language: str) -> Job:
-    try:
-        with transaction.atomic():
-            job = Job.objects.create(kind=kind, month=month, started_by=by)
-    except IntegrityError:
-        # It is under way, or was interrupted: started once more it goes on, and doubles nothing.
-        job = Job.objects.unfinished().get(kind=kind, month=month)
+    job, _is_new = _job(Job.Kind.CLOSE, month, by)
     if settings.CELERY_BROKER_URL:
         transaction.on_commit(lambda: run_on_worker.delay(job.pk, language))
     else:
@@ -43,31 +40,108 @@ def _start(kind: Job.Kind, month: Month, by: User, language: str) -> Job:
     return job
 
 
+def start_payslip_files(month: Month, *, by: User, language: str) -> Job:
+    """Starts the making of the PDFs that a closed month still lacks, or goes on with it where it has stopped."""
+    job, is_new = _job(Job.Kind.PAYSLIP_FILES, month, by)
+    if is_new or job.has_stopped:
+        Job.objects.filter(pk=job.pk).update(heard_at=timezone.now())
+        if settings.CELERY_BROKER_URL:
+            transaction.on_commit(lambda: run_on_worker.delay(job.pk, language))
+        else:
+            transaction.on_commit(Thread(name=f"job-{job.pk}", target=_run_beside, args=[job.pk, language]).start)
+    return job
+
+
+def cancel(job: Job) -> bool:
+    """Ends a job that makes files; what it has made is kept. False where it had ended already."""
+    return job.can_be_cancelled and _finish(job, Job.State.CANCELLED, _("Cancelled. What was made is kept."))
+
+
+def _job(kind: Job.Kind, month: Month, by: User) -> tuple[Job, bool]:
+    """The unfinished job of that kind and month, and whether it is new."""
+    try:
+        with transaction.atomic():
+            return Job.objects.create(kind=kind, month=month, started_by=by), True
+    except IntegrityError:
+        # It is under way, or was interrupted.
+        return Job.objects.unfinished().get(kind=kind, month=month), False
+
+
+def _run_beside(job_id: int, language: str) -> None:
+    try:
+        run_job(Job.objects.get(pk=job_id), language=language)
+    finally:
+        connection.close()
+
+
 @shared_task(name="run_job")
 def run_on_worker(job_id: int, language: str) -> None:
-    """Runs the job of that number, on a Celery worker."""
-    run_job(Job.objects.get(pk=job_id), language=language)
+    """Runs the job of that number on a Celery worker; payslips are shared out among all workers."""
+    job = Job.objects.get(pk=job_id)
+    if job.kind == Job.Kind.CLOSE:
+        run_job(job, language=language)
+    elif _begin(job):
+        lacking = list(Payslip.objects.filter(month=job.month, file__isnull=True).values_list("pk", flat=True))
+        for start in range(0, max(len(lacking), 1), _BATCH):
+            make_on_worker.delay(job_id, lacking[start : start + _BATCH], language)
+
+
+@shared_task(name="make_payslips")
+def make_on_worker(job_id: int, payslips: list[int], language: str) -> None:
+    """Makes some of a job's payslips; whoever makes the last one finishes the job."""
+    job = Job.objects.get(pk=job_id)
+
+    def make() -> str | None:
+        for payslip in Payslip.objects.filter(pk__in=payslips, file__isnull=True):
+            _tell(job)
+            payslip_pdf(payslip)
+        done, total = _tell(job)
+        return _made(total) if done == total else None
+
+    _run(job, make, language)
 
 
 def run_job(job: Job, *, language: str) -> None:
     """Does the job's work and writes into its row how it ended, in `language`."""
-    if not Job.objects.unfinished().filter(pk=job.pk).update(state=Job.State.RUNNING):
-        return
+    if _begin(job):
+        _run(job, lambda: _close(job) if job.kind == Job.Kind.CLOSE else _payslip_files(job), language)
+
+
+def _begin(job: Job) -> bool:
+    return bool(Job.objects.unfinished().filter(pk=job.pk).update(state=Job.State.RUNNING, heard_at=timezone.now()))
+
+
+def _run(job: Job, work: Callable[[], str | None], language: str) -> None:
+    """Does the work; the job is done where it comes back with a message."""
     with override(language):
         try:
-            message = _close(job) if job.kind == Job.Kind.CLOSE else _payslip_files(job)
-            state = Job.State.DONE
+            message = work()
+        except _Cancelled:
+            return
         except CloseRefused as refused:
-            state, message = Job.State.FAILED, str(refused)
+            _finish(job, Job.State.FAILED, str(refused))
         except Exception:
             # Whoever waits for it must learn that it ended; the operator finds the cause in the log.
             _finish(job, Job.State.FAILED, _("It stopped with an error; the operator finds it in the log."))
             raise
-    _finish(job, state, message)
+        else:
+            if message is not None:
+                _finish(job, Job.State.DONE, message)
 
 
-def _finish(job: Job, state: Job.State, message: str) -> None:
-    Job.objects.unfinished().filter(pk=job.pk).update(state=state, message=message, finished_at=timezone.now())
+def _finish(job: Job, state: Job.State, message: str) -> bool:
+    ended = {"state": state, "message": message, "finished_at": timezone.now()}
+    return bool(Job.objects.unfinished().filter(pk=job.pk).update(**ended))
+
+
+def _tell(job: Job) -> tuple[int, int]:
+    """Writes how far the job is and returns that: the month's payslips that are made, of how many."""
+    payslips = Payslip.objects.filter(month=job.month)
+    total = payslips.count()
+    done = total - payslips.filter(file__isnull=True).count()
+    if not Job.objects.unfinished().filter(pk=job.pk).update(done=done, total=total, heard_at=timezone.now()):
+        raise _Cancelled
+    return done, total
 
 
 def _close(job: Job) -> str:
@@ -80,8 +154,15 @@ def _close(job: Job) -> str:
 
 
 def _payslip_files(job: Job) -> str:
-    def tell(done: int, total: int) -> None:
-        Job.objects.filter(pk=job.pk).update(done=done, total=total)
+    def tell(_made: int, _lacking: int) -> None:
+        _tell(job)
 
-    made = make_payslip_files(job.month, progress=tell)
-    return ngettext("%(count)d PDF made.", "%(count)d PDFs made.", made) % {"count": made}
+    make_payslip_files(job.month, progress=tell)
+    _done, total = _tell(job)
+    return _made(total)
+
+
+def _made(total: int) -> str:
+    return ngettext("%(count)d payslip is made as PDF.", "All %(count)d payslips are made as PDF.", total) % {
+        "count": total
+    }

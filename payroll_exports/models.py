@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
@@ -21,6 +22,10 @@ from portfolios.models import OPEN_END, Clerk, Month, Store, User
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
+
+
+# A job that makes files says how far it is after each; the longest takes seconds.
+SILENCE = dt.timedelta(minutes=2)
 
 
 class Salary(models.Model):
@@ -160,6 +165,7 @@ class Job(models.Model):
         RUNNING = "running", _("running")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
+        CANCELLED = "cancelled", _("cancelled")
 
     kind = models.CharField(_("job"), max_length=20, choices=Kind)
     month = models.ForeignKey(Month, models.PROTECT, related_name="jobs", verbose_name=_("month"))
@@ -169,6 +175,7 @@ class Job(models.Model):
     message = models.TextField(_("message"), blank=True)
     started_by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("started by"))
     started_at = models.DateTimeField(_("started at"), auto_now_add=True)
+    heard_at = models.DateTimeField(_("last heard of"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
 
     objects = JobQuerySet.as_manager()
@@ -187,12 +194,22 @@ class Job(models.Model):
             models.CheckConstraint(
                 name="finished_jobs_have_ended",
                 condition=Q(state__in=["waiting", "running"], finished_at__isnull=True)
-                | Q(state__in=["done", "failed"], finished_at__isnull=False),
+                | Q(state__in=["done", "failed", "cancelled"], finished_at__isnull=False),
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.month}"
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """A close is one transaction; what makes files keeps those that are made."""
+        return self.finished_at is None and self.kind == self.Kind.PAYSLIP_FILES
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether an unfinished job has not been heard of for so long that whatever ran it must be gone."""
+        return self.finished_at is None and self.heard_at < timezone.now() - SILENCE
 
 
 class FileRecordQuerySet(models.QuerySet["FileRecord"]):

@@ -7,8 +7,8 @@ A payslip's bytes and language are fixed when its PDF is first made; whoever ask
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from django.db.models import QuerySet
@@ -34,6 +34,11 @@ class WrittenFile(NamedTuple):
     path: str
     size: int
     sha256: str
+
+
+def manifest_text(files: Iterable[WrittenFile]) -> str:
+    """What the manifest says of these files."""
+    return json.dumps({"files": [file._asdict() for file in files]}, ensure_ascii=False, indent=1) + "\n"
 
 
 def payslip_pdf(payslip: Payslip) -> PayslipFile:
@@ -75,25 +80,29 @@ def write_payslips(month: Month, directory: Path, *, progress: Progress | None =
     The manifest lies beside the months and lists every month written there; what it says of other months stays. A
     character of a number that no file name can hold is written as %2F and the like. Raises OutputFileError.
     """
-    payslips = Payslip.objects.filter(month=month)
-    total = payslips.count()
+    total = Payslip.objects.filter(month=month).count()
     _make_directory(directory)
     others = [entry for entry in _manifest(directory) if not entry.path.startswith(f"{month.name}/")]
     written = []
-    for payslip in _in_batches(payslips):
-        kept = payslip_pdf(payslip)
-        path = Path(month.name, _file_name(payslip.store.store_no), f"{_file_name(payslip.clerk.clerk_no)}.pdf")
+    for path, content, sha256 in kept_files(month):
         _make_directory((directory / path).parent)
         with output_file(directory / path) as file:
-            file.write(kept.pdf)
-        written.append(WrittenFile(path.as_posix(), len(kept.pdf), kept.sha256))
+            file.write(content)
+        written.append(WrittenFile(path.as_posix(), len(content), sha256))
         if progress:
             progress(len(written), total)
     with output_text(directory / MANIFEST) as file:
-        files = [entry._asdict() for entry in sorted([*others, *written])]
-        json.dump({"files": files}, file, ensure_ascii=False, indent=1)
-        file.write("\n")
+        file.write(manifest_text(sorted([*others, *written])))
     return written
+
+
+def kept_files(month: Month) -> Iterator[tuple[PurePosixPath, bytes, str]]:
+    """Path, bytes and SHA-256 of each payslip of the month, a few in memory at a time; what lacks one gets it now."""
+    for payslip in _in_batches(Payslip.objects.filter(month=month)):
+        kept = payslip_pdf(payslip)
+        name = f"{_file_name(payslip.clerk.clerk_no)}.pdf"
+        path = PurePosixPath(month.name, _file_name(payslip.store.store_no), name)
+        yield path, bytes(kept.pdf), kept.sha256
 
 
 def _keep(payslip: Payslip, pdf: bytes) -> PayslipFile:

@@ -33,7 +33,7 @@ from kpis.models import Signal
 from payroll_exports import clerk_month as months_of_clerks
 from payroll_exports.checklist_links import linked
 from payroll_exports.earnings import COMMISSION_LINES, line_rows
-from payroll_exports.jobs import start_close, start_payslip_files
+from payroll_exports.jobs import start_close
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import FileRecord, Job, Payslip
 from payroll_exports.pay_run import CloseRefused, close_checklist, request_close, tie_out
@@ -256,6 +256,7 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
     payslips = Payslip.objects.filter(month=shown)
     stores = StorePayTable(store_pay(shown), month=shown)
     RequestConfig(request, paginate=False).configure(stores)
+    job = Job.objects.for_user(request.user).filter(month=shown).first()
     context = {
         "here": "months",
         "month": shown,
@@ -263,7 +264,8 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
         "blocking": [check for check in checks if check.blocks],
         "to_know": [check for check in checks if not check.blocks],
         "stores": stores,
-        "job": Job.objects.for_user(request.user).filter(month=shown).first(),
+        "job": job,
+        "making": job is not None and job.can_be_cancelled,
         "signals": Signal.objects.for_user(request.user).filter(month=shown).to_look_at().count(),
         "pdfs": {"made": payslips.filter(file__isnull=False).count(), "of": payslips.count()},
         "exports": EXPORTS,
@@ -300,26 +302,6 @@ def approve_and_close(request: HttpRequest, month: int) -> HttpResponse:
     except CloseRefused as refusal:
         messages.error(request, str(refusal))
     return redirect("month", month)
-
-
-@for_hr
-@require_POST
-def make_payslips(request: HttpRequest, month: int) -> HttpResponse:
-    """Makes the PDFs that the payslips of a closed month still lack."""
-    closed = get_object_or_404(Month, pk=month, closed_at__isnull=False)
-    start_payslip_files(closed, by=reader(request), language=get_language() or settings.LANGUAGE_CODE)
-    return redirect("month", month)
-
-
-@for_readers
-@require_GET
-def month_job(request: HttpRequest, month: int) -> HttpResponse:
-    """How far the month's latest job is; when it ends, the whole page is asked to show itself again."""
-    job = get_object_or_404(Job.objects.for_user(reader(request)).filter(month=month)[:1])
-    response = render(request, "payroll_exports/job.html", {"job": job})
-    if job.finished_at:
-        response["HX-Refresh"] = "true"
-    return response
 
 
 @require_GET

@@ -1,14 +1,24 @@
 """Long work that a page starts: it ends in its row, a second click doubles nothing, and a worker can do it."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
 import pytest
+from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
 from config.celery import app
-from payroll_exports.jobs import run_job, start_close, start_payslip_files
-from payroll_exports.models import Job, Payslip, PayslipFile
+from payroll_exports import jobs
+from payroll_exports.jobs import cancel, run_job, start_close, start_payslip_files
+from payroll_exports.models import SILENCE, Job, Payslip, PayslipFile
 from payroll_exports.pay_run import CloseRefused, request_close
 from tests.cast import Cast
+from tests.concurrency import apart
 
 pytestmark = pytest.mark.django_db
 
@@ -45,42 +55,162 @@ class TestClose:
         assert not march.is_closed
 
 
+def finished(job):
+    """The job once it has run: in a test nothing is committed, so nothing runs beside it."""
+    run_job(job, language="en")
+    job.refresh_from_db()
+    return job
+
+
 class TestPayslipFiles:
     def test_each_payslip_gets_one_file_however_often_it_is_started(self, cast):
-        first = start_payslip_files(cast.january, by=cast.users["hr"], language="en")
+        first = finished(start_payslip_files(cast.january, by=cast.users["hr"], language="en"))
         made = PayslipFile.objects.filter(payslip__month=cast.january).count()
         assert made == Payslip.objects.filter(month=cast.january).count() > 0
-        assert (first.done, first.total) == (made, made)
-        again = start_payslip_files(cast.january, by=cast.users["hr"], language="en")
-        assert again.message == "0 PDFs made."
+        assert (first.state, first.done, first.total) == (Job.State.DONE, made, made)
+        assert first.message == f"All {made} payslips are made as PDF."
+        finished(start_payslip_files(cast.january, by=cast.users["hr"], language="en"))
         assert PayslipFile.objects.count() == made
 
-    def test_an_interrupted_job_goes_on_when_it_is_started_again(self, cast):
+    def test_it_runs_beside_the_answer_once_the_row_can_be_read(self, cast, django_capture_on_commit_callbacks):
+        with django_capture_on_commit_callbacks() as callbacks:
+            job = start_payslip_files(cast.january, by=cast.users["hr"], language="en")
+            assert job.state == Job.State.WAITING
+        assert len(callbacks) == 1
+        # A second click while it is under way starts nothing.
+        with django_capture_on_commit_callbacks() as callbacks:
+            assert start_payslip_files(cast.january, by=cast.users["second_hr"], language="en") == job
+        assert callbacks == []
+
+    def test_an_interrupted_job_goes_on_when_it_is_started_again(self, cast, django_capture_on_commit_callbacks):
         stopped = Job.objects.create(
-            kind=Job.Kind.PAYSLIP_FILES, month=cast.january, started_by=cast.users["hr"], state=Job.State.RUNNING
+            kind=Job.Kind.PAYSLIP_FILES,
+            month=cast.january,
+            started_by=cast.users["hr"],
+            state=Job.State.RUNNING,
+            heard_at=timezone.now() - SILENCE * 2,
         )
-        job = start_payslip_files(cast.january, by=cast.users["second_hr"], language="en")
+        with django_capture_on_commit_callbacks() as callbacks:
+            job = start_payslip_files(cast.january, by=cast.users["second_hr"], language="en")
+        assert len(callbacks) == 1
         assert job.pk == stopped.pk
-        assert job.state == Job.State.DONE
+        assert finished(job).state == Job.State.DONE
+
+    def test_a_cancelled_job_keeps_what_it_made_and_a_new_one_makes_the_rest(self, cast, monkeypatch):
+        job = start_payslip_files(cast.january, by=cast.users["hr"], language="en")
+        tell = jobs._tell
+
+        def cancelled_after_two(job):
+            told = tell(job)
+            if told[0] == 2:
+                cancel(job)
+            return told
+
+        monkeypatch.setattr(jobs, "_tell", cancelled_after_two)
+        # What is told after the third payslip finds the job ended.
+        assert finished(job).state == Job.State.CANCELLED
+        monkeypatch.undo()
+        kept = set(PayslipFile.objects.values_list("pk", "sha256"))
+        assert len(kept) == 3
+        again = start_payslip_files(cast.january, by=cast.users["hr"], language="en")
+        assert again.pk != job.pk
+        assert finished(again).state == Job.State.DONE
+        assert kept < set(PayslipFile.objects.values_list("pk", "sha256"))
+        assert not cancel(again)
 
     def test_a_finished_job_is_not_run_again(self, cast):
-        job = start_payslip_files(cast.january, by=cast.users["hr"], language="en")
+        job = finished(start_payslip_files(cast.january, by=cast.users["hr"], language="en"))
         ended = job.finished_at
         assert ended is not None
         assert ended <= timezone.now()
-        run_job(job, language="zh-hans")
-        job.refresh_from_db()
-        assert job.finished_at == ended
+        assert finished(job).finished_at == ended
 
 
-def test_with_a_broker_the_job_waits_for_a_worker(cast, django_capture_on_commit_callbacks):
+def test_with_a_broker_the_payslips_are_shared_out_among_the_workers(
+    cast, django_capture_on_commit_callbacks, monkeypatch
+):
     with override_settings(CELERY_BROKER_URL="memory://"), django_capture_on_commit_callbacks() as callbacks:
         job = start_payslip_files(cast.january, by=cast.users["hr"], language="en")
         assert job.state == Job.State.WAITING
         assert not PayslipFile.objects.exists()
     assert len(callbacks) == 1  # it is sent when the row can be read by others
-    # What the worker then does with the message.
+    # What the workers then do with the messages: each with its own payslips, in any order, one of them twice.
+    monkeypatch.setattr(jobs, "_BATCH", 2)
+    batches = []
+    monkeypatch.setattr(jobs.make_on_worker, "delay", lambda *batch: batches.append(batch))
     app.tasks["run_job"].apply(args=[job.pk, "en"], throw=True)
+    total = Payslip.objects.filter(month=cast.january).count()
+    assert sorted(pk for _job, payslips, _language in batches for pk in payslips) == sorted(
+        Payslip.objects.filter(month=cast.january).values_list("pk", flat=True)
+    )
+    for batch in [batches[-1], *reversed(batches)]:
+        job.refresh_from_db()
+        assert job.state == Job.State.RUNNING
+        app.tasks["make_payslips"].apply(args=batch, throw=True)
     job.refresh_from_db()
-    assert job.state == Job.State.DONE
-    assert PayslipFile.objects.exists()
+    assert (job.state, job.done, job.total) == (Job.State.DONE, total, total)
+    assert PayslipFile.objects.count() == total
+
+
+# Makes a job's payslips one by one, and is killed in the middle.
+KILLED = """
+import sys, django
+django.setup()
+from payroll_exports import jobs, payslip_files
+from payroll_exports.models import Job
+whole = payslip_files.render_payslips
+payslip_files.render_payslips = lambda documents, processes: whole(documents, 1)
+jobs.run_job(Job.objects.get(pk=int(sys.argv[1])), language="en")
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+@apart
+def test_a_process_that_is_killed_leaves_a_job_that_goes_on_without_doubling(shared_database):
+    cast = Cast()
+    hr, second_hr = cast.users["hr"], cast.users["second_hr"]
+    assert hr
+    assert second_hr
+    for number in range(20, 50):
+        cast.chain.clerk(f"C{number}", store=cast.chain.first)
+    request_close(cast.february, by=hr)
+    start_close(cast.february, by=second_hr, language="en")
+    total = Payslip.objects.filter(month=cast.february).count()
+    job = Job.objects.create(kind=Job.Kind.PAYSLIP_FILES, month=cast.february, started_by=hr)
+    environment = {**os.environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(job.pk)], env=environment)
+    while process.poll() is None and PayslipFile.objects.count() < 3:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    before = dict(PayslipFile.objects.values_list("payslip", "sha256"))
+    assert 3 <= len(before) < total
+    job.refresh_from_db()
+    assert job.state == Job.State.RUNNING
+    assert not job.has_stopped
+
+    Job.objects.filter(pk=job.pk).update(heard_at=timezone.now() - SILENCE * 2)
+    assert start_payslip_files(cast.february, by=hr, language="en").pk == job.pk
+    # It runs in a thread of its own, with every core.
+    for _wait in range(600):
+        job.refresh_from_db()
+        if job.finished_at:
+            break
+        time.sleep(0.1)
+    assert (job.state, job.done, job.total) == (Job.State.DONE, total, total)
+    after = dict(PayslipFile.objects.values_list("payslip", "sha256"))
+    assert len(after) == total
+    assert before.items() < after.items()
+    # Its connection is closed before the database goes.
+    for thread in threading.enumerate():
+        if thread.name.startswith("job-"):
+            thread.join(60)
+
+
+def database_url():
+    settings = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{settings['NAME']}"
+    return (
+        f"postgres://{settings['USER']}:{settings['PASSWORD']}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
+    )

@@ -206,6 +206,12 @@ ROUTES = [
     Route("payslip_language", (), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("make_payslips", (202601,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("make_payslips", (202601,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    # The one job of January has ended; its payslips are not made as PDF.
+    Route("cancel_job", (202601,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("cancel_job", (202602,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("cancel_job", (202601,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("payslips_zip", (202601,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("payslips_zip", (202602,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("month_job", (202601,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("month_job", (202602,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("roster", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),

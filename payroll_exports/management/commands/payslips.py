@@ -1,4 +1,4 @@
-"""manage.py payslips 2026-10 --out DIR"""
+"""manage.py payslips 2026-10 --out DIR (or --zip FILE)"""
 
 import argparse
 import sys
@@ -10,8 +10,9 @@ from django.utils.translation import gettext as _
 from tqdm import tqdm
 
 from payroll_exports.payslip_files import Progress, make_payslip_files, write_payslips
+from payroll_exports.payslip_zip import write_zip
 from portfolios.months import MonthError, get_month
-from portfolios.output_files import OutputFileError
+from portfolios.output_files import OutputFileError, output_file
 
 
 class Command(BaseCommand):
@@ -19,7 +20,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("month", metavar="MONTH", help="for example 2026-10")
-        parser.add_argument("--out", metavar="DIR", required=True, help="the directory to write to")
+        to = parser.add_mutually_exclusive_group(required=True)
+        to.add_argument("--out", metavar="DIR", help="the directory to write to")
+        to.add_argument("--zip", metavar="FILE", help="one ZIP with all of them; - is standard output")
         parser.add_argument(
             "--processes", type=_processes, default=0, metavar="N", help="how many to use; one per core by default"
         )
@@ -35,12 +38,22 @@ class Command(BaseCommand):
             with tqdm(desc=_("making payslips"), disable=None, file=sys.stderr) as bar:
                 made = make_payslip_files(month, processes=options["processes"], progress=_shown_on(bar))
             with tqdm(desc=_("writing payslips"), disable=None, file=sys.stderr) as bar:
-                written = write_payslips(month, Path(options["out"]), progress=_shown_on(bar))
+                if options["zip"]:
+                    with output_file(options["zip"]) as file:
+                        written = write_zip(month, file)
+                else:
+                    written = write_payslips(month, Path(options["out"]), progress=_shown_on(bar))
         except (MonthError, OutputFileError) as error:
             raise CommandError(str(error)) from error
         done = _("%(month)s: %(files)d payslips (%(made)d of them made now), %(size).1f MB, written to %(path)s.")
         size = sum(file.size for file in written) / 1e6
-        figures = {"month": month, "files": len(written), "made": made, "size": size, "path": options["out"]}
+        figures = {
+            "month": month,
+            "files": len(written),
+            "made": made,
+            "size": size,
+            "path": options["zip"] or options["out"],
+        }
         self.stderr.write(done % figures, str)
 
 
