@@ -27,8 +27,8 @@ def measure(options: Namespace) -> None:
 
     from commission.attribution import attribute
     from commission.models import Attribution, Band, Booking, Category
+    from commission.plan_book import Rate
     from commission.recount import Move, Terms
-    from commission.ticket_lines import Rate
     from commission.what_if import what_if
     from portfolios.models import Clerk, Month, Posting
     from portfolios.months import next_number, open_months

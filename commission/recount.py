@@ -16,7 +16,7 @@ from django.db.models import BigIntegerField, CharField
 from commission.attribution import PARTIES, RETURN_SHARES, SALE_SHARES, Columns, select_shares
 from commission.models import Attribution, Plan
 from commission.money import WHOLE_BP, half_away_sql
-from commission.ticket_lines import Rate
+from commission.plan_book import Rate
 from portfolios.models import Clerk, Month, Store
 
 Kind = Attribution.Kind

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from commission.models import PlanChange, SalePart
 from commission.money import MAX_AMOUNT, WHOLE_BP
-from commission.ticket_lines import Rate
+from commission.plan_book import Rate
 
 # The parts of the sales, and of the returns of them.
 _TABLE = "repriced_part"

@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 
 from commission.attribution import attribute
 from commission.models import Booking, Sale, SaleLine, SalePart
+from commission.plan_book import PlanBook
 from commission.rebinding import hold_ledger
-from commission.ticket_lines import PlanBook
 from portfolios.duplicates import surviving_cards
 from portfolios.models import Store, User
 

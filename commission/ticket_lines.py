@@ -7,14 +7,14 @@ its category's; 10000 fen at 3% are 3,000,000 ten-thousandths of commission (`co
 import datetime as dt
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import connection
 from django.utils.translation import gettext as _
 
 from commission.models import Category, Plan
-from commission.money import MAX_AMOUNT, WHOLE_BP, AmountError, parse_amount, round_half_away
+from commission.money import MAX_AMOUNT, WHOLE_BP, AmountError, parse_amount
+from commission.plan_book import Named, PlanBook, Rate
 from portfolios.models import Clerk, Store
 from portfolios.months import month_number
 
@@ -72,95 +72,6 @@ class Run(NamedTuple):
     staged: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """What a plan pays for a product or category; `excluded` counts nothing."""
-
-    excluded: bool = False
-    rate_bp: int | None = None
-    unit_amount: int | None = None
-
-    def commission_e4(self, net_amount: int, quantity_milli: int) -> int:
-        """The line's commission before rounding, in ten-thousandths of the minor unit.
-
-        A line that nothing was paid for earns nothing, at whatever rate.
-        """
-        if self.excluded or net_amount == 0:
-            return 0
-        if self.unit_amount is not None:
-            return quantity_milli * self.unit_amount * 10
-        return net_amount * (self.rate_bp or 0)
-
-    def returned_e4(self, net_amount: int, left: int, original_e4: int, original_net: int) -> int:
-        """The commission before rounding of a line that returns `net_amount` of what was `left` of a sale's line.
-
-        `original_e4` and `original_net` are the sale's. An amount per unit shrinks with the net amount that has come
-        back: target less what is booked, as ever.
-        """
-        if self.excluded:
-            return 0
-        if self.unit_amount is None:
-            return net_amount * (self.rate_bp or 0)
-        if not original_net:
-            return 0
-        return round_half_away(original_e4 * (left + net_amount), original_net) - round_half_away(
-            original_e4 * left, original_net
-        )
-
-    def staged(self) -> str:
-        """The text of excluded, rate and amount per unit."""
-        rate_bp, unit_amount = self.rate_bp, self.unit_amount
-        return (
-            f"{int(self.excluded)}\t{'' if rate_bp is None else rate_bp}\t{'' if unit_amount is None else unit_amount}"
-        )
-
-
-class PlanBook:
-    """All plans, looked up by store and date; kept for the length of one import."""
-
-    def __init__(self) -> None:
-        self._plans: dict[int | None, list[Plan]] = {}
-        self._rates: dict[int, dict[int, Rate]] = {}
-        self._products: dict[int, dict[str, Rate]] = {}
-        for plan in Plan.objects.issued().prefetch_related("rates", "products"):
-            self._plans.setdefault(plan.store_id, []).append(plan)
-            self._rates[plan.id] = {r.category_id: Rate(r.excluded, r.rate_bp) for r in plan.rates.all()}
-            self._products[plan.id] = {
-                p.product_no: Rate(rate_bp=p.rate_bp, unit_amount=p.unit_amount) for p in plan.products.all()
-            }
-
-    def same_as(self, other: "PlanBook") -> bool:
-        """Whether both choose and pay alike."""
-
-        def dates(book: PlanBook) -> set[tuple[Any, ...]]:
-            return {(p.pk, p.store_id, p.valid_from, p.valid_to) for plans in book._plans.values() for p in plans}
-
-        return dates(self) == dates(other) and self._rates == other._rates and self._products == other._products
-
-    def plan_no(self, plan_id: int) -> str:
-        return next(plan.plan_no for plans in self._plans.values() for plan in plans if plan.id == plan_id)
-
-    def plan_on(self, store_id: int, on: dt.date) -> Plan | None:
-        """The plan of a store on a date: its own, else the chain's."""
-        for scope in (store_id, None):
-            for plan in self._plans.get(scope, ()):
-                if plan.valid_from <= on < plan.valid_to:
-                    return plan
-        return None
-
-    def rate(self, plan_id: int, category: Category, product_no: str) -> Rate | None:
-        """What the plan pays for a line; None where it has no rate for a category that is not excluded.
-
-        What the plan or the category excludes stays excluded, whatever the product's own rate.
-        """
-        rate = self._rates[plan_id].get(category.id)
-        if rate is None and category.excluded:
-            rate = Rate(excluded=True)
-        if rate is not None and rate.excluded:
-            return rate
-        return self._products[plan_id].get(product_no) or rate
-
-
 def _keep(kept: dict[Any, Any], text: Any, meaning: Any) -> None:
     if len(kept) == _KEPT:
         kept.clear()
@@ -187,16 +98,20 @@ class LineReader:
     """Turns the cells of a row into a StagedLine, reporting every cell that is wrong.
 
     A million lines have a few thousand products, quantities and amounts: what a text means is kept once it has passed
-    every check, and a sale all of whose texts are known is not examined again.
+    every check, and a sale all of whose texts are known is not examined again. Where the lines are few, `named` says
+    what they name, and nothing else is looked up.
     """
 
-    def __init__(self, report: Callable[[int, str, str, str, str], None]) -> None:
+    def __init__(self, report: Callable[[int, str, str, str, str], None], named: Named | None = None) -> None:
         self._report = report
-        self._stores: dict[str, int] = dict(Store.objects.values_list("store_no", "pk"))
+        stores, clerks = Store.objects.all(), Clerk.objects.all()
+        if named:
+            stores, clerks = stores.filter(store_no__in=named.stores), clerks.filter(clerk_no__in=named.clerks)
+        self._stores: dict[str, int] = dict(stores.values_list("store_no", "pk"))
         # An online order names none.
-        self._servers: dict[str, int | str] = {"": "", **dict(Clerk.objects.values_list("clerk_no", "pk"))}
+        self._servers: dict[str, int | str] = {"": "", **dict(clerks.values_list("clerk_no", "pk"))}
         self._categories = {category.category: category for category in Category.objects.all()}
-        self.plan_book = self._plan_book = PlanBook()
+        self.plan_book = self._plan_book = PlanBook(named)
         self._dates: dict[str, tuple[dt.date, int]] = {}
         self._plan_of: dict[tuple[int, str], Plan | None] = {}
         # By store and date: the plan, and the text of the store and the date.

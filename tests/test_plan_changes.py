@@ -339,14 +339,14 @@ def test_what_was_shown_is_what_is_applied_or_nothing(till: Till) -> None:
 def test_a_file_that_was_read_by_the_plans_before_is_refused(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
     make_chain()
     february(till)
-    plan, stage = draft(), ticket_import._stage
+    plan, stage = draft(), ticket_import.stage
 
-    def stage_and_change(*args: Any) -> Any:
-        staged = stage(*args)
+    def stage_and_change(*args: Any, **named: Any) -> Any:
+        staged = stage(*args, **named)
         issue(plan)
         return staged
 
-    monkeypatch.setattr(ticket_import, "_stage", stage_and_change)
+    monkeypatch.setattr(ticket_import, "stage", stage_and_change)
     with pytest.raises(ImportRefused) as refusal:
         till.load(ticket("T9", "02-11", line("10.00", by="C1")))
     assert [problem.reason for problem in refusal.value.problems.shown] == [

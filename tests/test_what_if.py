@@ -10,8 +10,8 @@ from django.db import transaction
 
 from commission.corrections import correct
 from commission.models import Attribution, Band, Booking, Plan, PlanProduct, PlanRate
+from commission.plan_book import Rate
 from commission.recount import Recount, Terms, recount
-from commission.ticket_lines import Rate
 from commission.what_if import Move, WhatIf, WhatIfError, moved_members, what_if
 from portfolios.models import Clerk, Member, Month, Posting, Store
 from portfolios.months import open_months
