@@ -6,7 +6,8 @@ Of two parties one share is rounded and the other gets the rest, so that they al
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from django.db import connection, models, transaction
 from django.db.models import Case, Exists, F, FilteredRelation, Min, OuterRef, Q, Subquery, Sum, Value, When
@@ -26,10 +27,34 @@ PayLine = Attribution.PayLine
 Columns = Mapping[str, Combinable]
 
 
+class Given(Value):
+    """A whole number that a statement is given only when it runs, by name: so it need be composed only once."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, output_field=models.IntegerField())
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        return "%s", [self]
+
+
+class Statement(NamedTuple):
+    """A composed statement; `params` may hold Givens."""
+
+    sql: str
+    params: tuple[Any, ...]
+
+    def run(self, **given: int) -> int:
+        """Carries it out; returns the number of rows."""
+        params = [given[param.value] if isinstance(param, Given) else param for param in self.params]
+        with connection.cursor() as cursor:
+            cursor.execute(self.sql, params)
+            return cursor.rowcount
+
+
 def insert_select(
     model: type[models.Model], source: models.QuerySet[Any], columns: Columns, shares: Columns | None = None
-) -> int:
-    """INSERT INTO model (columns and shares) SELECT their expressions FROM source; returns the number of rows.
+) -> Statement:
+    """INSERT INTO model (columns and shares) SELECT their expressions FROM source.
 
     `shares` are expressions over the columns, by name, and over what else `source` annotates. They are worked out
     around an ordered subquery, so that PostgreSQL computes each column once: it would copy the expression of a column
@@ -49,9 +74,7 @@ def insert_select(
         sql, params = f"{outer_sql} FROM ({sql}) AS booked", (*outer_params, *params)
     quote = connection.ops.quote_name
     into = ", ".join(quote(model._meta.get_field(name).column) for name in [*columns, *(shares or ())])  # type: ignore[union-attr,arg-type]
-    with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {quote(model._meta.db_table)} ({into}) {sql}", params)
-        return cursor.rowcount
+    return Statement(f"INSERT INTO {quote(model._meta.db_table)} ({into}) {sql}", params)
 
 
 def select_shares(
@@ -215,12 +238,12 @@ def returns(parts: models.QuerySet[SalePart]) -> models.QuerySet[SalePart]:
     )
 
 
-def facts(booking: Booking) -> dict[str, Combinable]:
+def facts(booking: Combinable) -> dict[str, Combinable]:
     """The columns that an attribution takes from `own_sales` or `returns`; its amounts are shares of them."""
     same = ["store", "business_date", "member", "plan", "commissionable_amount", "excluded_amount"]
     return {
         "part": F("pk"),
-        "booking": Value(booking.pk),
+        "booking": booking,
         "kind": F("booked_kind"),
         "owner": F("booked_owner"),
         "server": F("booked_server"),
@@ -255,8 +278,8 @@ SALE_SHARES, RETURN_SHARES = _sale_shares(), _return_shares()
 
 
 @transaction.atomic
-def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = None) -> int:
-    """Books every part (of `parts`, or at all) that has no attribution yet; returns the number of rows.
+def attribute(*, booking: Booking, after: int | None = None) -> int:
+    """Books every part that has no attribution yet, of those numbered after `after` or at all; returns how many rows.
 
     A part is posted to the month of its business date, or to the first open month when that is closed. Returns come
     second: a return mirrors its original.
@@ -267,17 +290,27 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
         # of each in turn, keeping what it found: three times as slow as to read all of them at once.
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_memoize = off; SET LOCAL work_mem = '128MB'")
-    parts = SalePart.objects.all() if parts is None else parts
+    given = {"booking": booking.pk, "first_open": first_open.pk, "after": after or 0}
+    sales, mirrored = _statements(connection.vendor, after is None)
+    booked = sales.run(**given)
+    if SalePart.objects.filter(original__isnull=False, pk__gt=after or 0).exists():
+        booked += mirrored.run(**given)
+    return booked
+
+
+@cache
+def _statements(_vendor: str, every_part: bool) -> tuple[Statement, Statement]:
+    """What books sales, and what books returns; to compose them takes longer than to book a ticket."""
+    parts = SalePart.objects.all() if every_part else SalePart.objects.filter(pk__gt=Given("after"))
     unbooked = parts.filter(~Exists(Attribution.objects.filter(part=OuterRef("pk"))))
-    month = Greatest(F("month_number"), Value(first_open.pk))
-    late = Q(month_number__lt=first_open.pk)
-    booked = insert_select(
+    month = Greatest(F("month_number"), Given("first_open"))
+    late = Q(month_number__lt=Given("first_open"))
+    booked = {**facts(Given("booking")), "reverses": Value(False), "month": month}
+    sales = insert_select(
         Attribution,
         own_sales(unbooked).order_by("pk"),
         {
-            **facts(booking),
-            "reverses": Value(False),
-            "month": month,
+            **booked,
             "reason": Case(
                 When(settled=True, then=Value(Reason.RETURN)),
                 When(late, then=Value(Reason.LATE)),
@@ -292,16 +325,11 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
         },
         SALE_SHARES,
     )
-    if not parts.filter(original__isnull=False).exists():
-        # To compose the statement takes longer than to book a ticket.
-        return booked
-    booked += insert_select(
+    mirrored = insert_select(
         Attribution,
         returns(unbooked).order_by("pk"),
         {
-            **facts(booking),
-            "reverses": Value(False),
-            "month": month,
+            **booked,
             "reason": Value(Reason.RETURN),
             "pay_line": Case(
                 When(original_month__lt=month, then=Value(PayLine.CLAWBACK)),
@@ -311,4 +339,4 @@ def attribute(*, booking: Booking, parts: models.QuerySet[SalePart] | None = Non
         },
         RETURN_SHARES,
     )
-    return booked
+    return sales, mirrored

@@ -53,7 +53,7 @@ def _reverse(rows: models.QuerySet[Attribution], booking: Booking, first_open: i
         "corrects": F("pk"),
         "reverses": Value(True),
     }
-    return insert_select(Attribution, rows.order_by("pk"), columns)
+    return insert_select(Attribution, rows.order_by("pk"), columns).run()
 
 
 def _reversal(column: str) -> Subquery:
@@ -120,6 +120,10 @@ def correct(*, booking: Booking, since: dt.date | None = None, parts: models.Que
         "reason": Value(Reason.CORRECTION),
         "reverses": Value(False),
     }
-    insert_select(Attribution, own_sales(again).order_by("pk"), {**facts(booking), **follow}, SALE_SHARES)
-    insert_select(Attribution, returns(again).order_by("pk"), {**facts(booking), **follow}, RETURN_SHARES)
+    insert_select(
+        Attribution, own_sales(again).order_by("pk"), {**facts(Value(booking.pk)), **follow}, SALE_SHARES
+    ).run()
+    insert_select(
+        Attribution, returns(again).order_by("pk"), {**facts(Value(booking.pk)), **follow}, RETURN_SHARES
+    ).run()
     return corrected

@@ -103,5 +103,6 @@ def settle_return(
     for line in lines:
         line.part = part
         line.save(update_fields=["part", "excluded", "rate_bp", "unit_amount", "commission_e4"])
-    attribute(booking=booking, parts=SalePart.objects.filter(pk=part.pk))
+    # The newest part of all, while the ledger is held.
+    attribute(booking=booking, after=part.pk - 1)
     return len(lines)

@@ -99,13 +99,13 @@ def store(booking: Booking, newest_part: int, rows: int) -> None:
 # --- Returns ----------------------------------------------------------------------------------------------------
 
 
-def match_returns(file: str, booking: Booking, problems: ImportProblems) -> None:
-    """Finds the originals of waiting returns, of this import and of earlier ones.
+def match_returns(file: str, booking: Booking, problems: ImportProblems) -> bool:
+    """Finds the originals of waiting returns, of this import and of earlier ones; returns whether there are any.
 
     A return of this import that names a line which its original does not have, or takes back more than is left of
     it, is an error; one of an earlier import goes on waiting.
     """
-    execute(_MATCHED_RETURNS)
+    found = False
     remainder = (0, 0)  # an original line, and what is left of its net amount: the rows come original by original
     with connection.chunked_cursor() as cursor:
         cursor.execute(
@@ -152,8 +152,13 @@ def match_returns(file: str, booking: Booking, problems: ImportProblems) -> None
                     )[0][0]
                     value = f"{ticket_no} / {line_no}: {format_amount(net)}"
                     problems.add(file, row, "net_amount", value, reason, remedy)
-            with writing("matched_return", _MATCHED) as write:
-                write(matched)
+            if matched and not found:
+                execute(_MATCHED_RETURNS)
+                found = True
+            if matched:
+                with writing("matched_return", _MATCHED) as write:
+                    write(matched)
+    return found
 
 
 def return_parts() -> None:

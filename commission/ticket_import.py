@@ -150,12 +150,12 @@ def _book(booking: Booking, problems: ImportProblems, report: TicketReport, prog
     progress(_("storing"), report.rows)
     newest_part, newest_line, newest_attribution = newest(SalePart, SaleLine, Attribution)
     store(booking, newest_part, report.rows)
-    match_returns(report.file, booking, problems)
+    if match_returns(report.file, booking, problems):
+        return_parts()
     problems.refuse_if_any()
-    return_parts()
     refresh_statistics("commission_salepart", report.rows)
     progress(_("attributing"), report.rows)
-    report.attributions = attribute(booking=booking, parts=SalePart.objects.filter(pk__gt=newest_part))
+    report.attributions = attribute(booking=booking, after=newest_part)
     report.tickets = booking.sales.count()
     totals = SaleLine.objects.filter(pk__gt=newest_line).aggregate(
         lines=Count("pk"), net=Sum("net_amount"), waiting=Count("pk", filter=Q(part=None))
