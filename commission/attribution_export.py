@@ -16,15 +16,27 @@ from commission.money import format_amount
 from portfolios.models import Month
 from portfolios.output_files import safe_text
 
-COLUMNS = (
-    "store_no", "business_date", "ticket_no", "sequence", "posted_month", "kind", "reason", "member_no", "owner_no",
-    "server_no", "plan_no", "commissionable_amount", "excluded_amount", "owner_credit", "server_credit",
-    "house_credit", "commission", "owner_commission", "server_commission", "house_commission",
-)  # fmt: skip
-_AMOUNTS = (
-    "commissionable_amount", "excluded_amount", "owner_credit_amount", "server_credit_amount", "house_credit_amount",
-    "commission_amount", "owner_commission_amount", "server_commission_amount", "house_commission_amount",
-)  # fmt: skip
+# What is told of an attribution beside its ticket, sequence and month: the name, and where it is found.
+ATTRIBUTED = {
+    "kind": "kind",
+    "reason": "reason",
+    "member_no": "member__member_no",
+    "owner_no": "owner__clerk_no",
+    "server_no": "server__clerk_no",
+    "plan_no": "plan__plan_no",
+    "commissionable_amount": "commissionable_amount",
+    "excluded_amount": "excluded_amount",
+    "owner_credit": "owner_credit_amount",
+    "server_credit": "server_credit_amount",
+    "house_credit": "house_credit_amount",
+    "commission": "commission_amount",
+    "owner_commission": "owner_commission_amount",
+    "server_commission": "server_commission_amount",
+    "house_commission": "house_commission_amount",
+}
+COLUMNS = ("store_no", "business_date", "ticket_no", "sequence", "posted_month", *ATTRIBUTED)
+# The order of a ticket's attributions, by which they are counted.
+BOOKING_ORDER = ("booking_id", "part__number", "pk")
 _CHUNK = 5_000
 
 
@@ -38,9 +50,7 @@ def attribution_rows(month: Month) -> Iterator[list[str]]:
             _by_bytes("store__store_no"),
             "business_date",
             _by_bytes("part__sale__ticket_no"),
-            "booking_id",
-            "part__number",
-            "pk",
+            *BOOKING_ORDER,
         )
         .values_list(
             "part__sale",
@@ -48,13 +58,7 @@ def attribution_rows(month: Month) -> Iterator[list[str]]:
             "store__store_no",
             "business_date",
             "part__sale__ticket_no",
-            "kind",
-            "reason",
-            "member__member_no",
-            "owner__clerk_no",
-            "server__clerk_no",
-            "plan__plan_no",
-            *_AMOUNTS,
+            *ATTRIBUTED.values(),
         )
     )
     ticket, sequence = None, 0

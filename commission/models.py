@@ -24,6 +24,7 @@ from commission.plan_models import Plan as Plan
 from commission.plan_models import PlanChange as PlanChange
 from commission.plan_models import PlanProduct as PlanProduct
 from commission.plan_models import PlanRate as PlanRate
+from commission.token_models import ApiToken as ApiToken
 from portfolios.database_rules import AppendOnly, OpenMonthOnly
 from portfolios.models import Binding, Clerk, Member, Month, Store, User
 

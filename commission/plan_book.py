@@ -18,6 +18,7 @@ class Named(NamedTuple):
     """What a few lines name, so that only that is looked up: reading every clerk and rate takes longer than to book."""
 
     stores: frozenset[str]
+    original_stores: frozenset[str]
     clerks: frozenset[str]
     products: frozenset[str]
     first_day: dt.date

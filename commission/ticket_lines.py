@@ -94,6 +94,17 @@ def _number_fault(value: str, longest: int = 40) -> tuple[str, str] | None:
     return None
 
 
+def read_date(text: str) -> dt.date | None:
+    """The date that a text is; None if it is none, or beyond every measure."""
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        day = dt.date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if FIRST_DAY <= day <= LAST_DAY else None
+
+
 class LineReader:
     """Turns the cells of a row into a StagedLine, reporting every cell that is wrong.
 
@@ -108,6 +119,10 @@ class LineReader:
         if named:
             stores, clerks = stores.filter(store_no__in=named.stores), clerks.filter(clerk_no__in=named.clerks)
         self._stores: dict[str, int] = dict(stores.values_list("store_no", "pk"))
+        self._original_stores = set(self._stores)
+        if named and not named.original_stores <= self._original_stores:
+            originals = Store.objects.filter(store_no__in=named.original_stores)
+            self._original_stores |= set(originals.values_list("store_no", flat=True))
         # An online order names none.
         self._servers: dict[str, int | str] = {"": "", **dict(clerks.values_list("clerk_no", "pk"))}
         self._categories = {category.category: category for category in Category.objects.all()}
@@ -281,7 +296,7 @@ class LineReader:
                         _("The return is dated before its sale."),
                         _("Check both dates."),
                     )
-                if original_store not in self._stores:
+                if original_store not in self._original_stores:
                     report(
                         "original_store_no",
                         original_store,
@@ -331,13 +346,8 @@ class LineReader:
 
     def _date(self, text: str) -> tuple[dt.date, int] | None:
         if text not in self._dates:
-            if not _DATE.fullmatch(text):
-                return None
-            try:
-                day = dt.date.fromisoformat(text)
-            except ValueError:
-                return None
-            if not FIRST_DAY <= day <= LAST_DAY:
+            day = read_date(text)
+            if day is None:
                 return None
             self._dates[text] = (day, month_number(day))
         return self._dates[text]

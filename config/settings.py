@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_tables2",
     "import_export",
+    "ninja",
     "auditlog",
     "axes",
 ]

@@ -53,11 +53,13 @@ class ImportRefused(ValueError):
 class ImportProblems:
     """Collects problems; a context manager that owns the CSV file, which is begun with the first of them.
 
-    A disk that is full loses the list, never the refusal: `unwritable` says why.
+    A disk that is full loses the list, never the refusal: `unwritable` says why. Where whoever asks is answered at
+    once, nothing is `listed`.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, listed: bool = True) -> None:
         self.path = path
+        self.listed = listed
         self.count = 0
         self.shown: list[ImportProblem] = []
         self.unwritable = ""
@@ -81,7 +83,8 @@ class ImportProblems:
         self.count += 1
         if len(self.shown) < SHOWN:
             self.shown.append(problem)
-        self._try(partial(self._write, problem))
+        if self.listed:
+            self._try(partial(self._write, problem))
 
     def _write(self, problem: ImportProblem) -> None:
         if self._file is None:

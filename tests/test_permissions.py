@@ -252,6 +252,14 @@ ROUTES = [
     Route("run_export_profile", (PROFILE, 202601), "post", (LOGIN, 404, 404, 404, 404, 200, 404)),
     Route("run_export_profile", (PROFILE, 202602), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("run_export_profile", (PROFILE, 202601), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    # A login opens no operation of the API, and a token no page; what a token may do is in tests/test_ticket_api.py.
+    Route("api:tickets", (), "post", (401, 401, 401, 401, 401, 401, 401)),
+    Route("api:tickets", (), "get", (405, 405, 405, 405, 405, 405, 405)),
+    Route("api:stored_ticket", ("S1", "2026-01-05", "T1"), "get", (401, 401, 401, 401, 401, 401, 401)),
+    Route("api:store_day", ("S1", "2026-01-05"), "get", (401, 401, 401, 401, 401, 401, 401)),
+    Route("api:openapi-json", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("api:openapi-view", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("api:api-root", (), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
 ]
 
 
@@ -260,14 +268,14 @@ def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
     yield from one_cast(django_db_blocker)
 
 
-def names(patterns: list[URLPattern | URLResolver]) -> set[str]:
+def names(patterns: list[URLPattern | URLResolver], space: str = "") -> set[str]:
     found: set[str] = set()
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            found |= names(pattern.url_patterns)
+            found |= names(pattern.url_patterns, f"{space}{pattern.namespace}:" if pattern.namespace else space)
         else:
             assert pattern.name, f"{pattern} has no name, so no test can list it"
-            found.add(pattern.name)
+            found.add(f"{space}{pattern.name}")
     return found
 
 
