@@ -21,6 +21,7 @@ from portfolios.months import MonthError
 from tests.builders import Till, bind, line, make_chain, ticket
 from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day
+from tests.vendor import Vendor
 
 WRITTEN = [Payslip, EarningLine, PortfolioMonth, StoreMonth, MemberGroup, CohortMonth, ProofBlock]
 
@@ -111,6 +112,8 @@ def test_a_close_that_is_killed_at_any_statement(after: bool) -> None:
         "settlements_and_imports_beside_a_close",
         "a_change_of_owner_beside_a_close",
         "many_closes_and_imports",
+        "a_request_that_is_sent_many_times_at_once",
+        "tickets_from_tills_beside_a_close",
     ],
 )
 def test_beside_others(scenario: str, shared_database: None, tmp_path: Path) -> None:
@@ -256,4 +259,75 @@ def many_closes_and_imports(directory: Path) -> None:
     assert Attribution.objects.count() == 8
     assert SaleLine.objects.count() == 8
     assert Booking.objects.exists()
+    proved()
+
+
+def a_request_that_is_sent_many_times_at_once(_directory: Path) -> None:
+    """Four impatient tills send the same two tickets, one of them a return: 4.20, 1.80, -1.05 and -0.45, once."""
+    make_chain()
+    vendor, together = Vendor(), threading.Barrier(4)
+    sold = ticket("T1", "01-05", line("200.00", by="C3"), member="M1")
+    back = ticket("T2", "01-06", line("-50.00", by="C3", of=("T1", "01-05", 1)), member="M1")
+
+    def send() -> Any:
+        together.wait(10)
+        return vendor.post_until_heard(sold, back)
+
+    answers = at_once(send, send, send, send)
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert sorted(answer.json()["booked"] for answer in answers) == [0, 0, 0, 2]
+    assert Booking.objects.count() == 1
+    parties = ("owner_commission_amount", "server_commission_amount")
+    assert list(Attribution.objects.order_by("pk").values_list(*parties)) == [(420, 180), (-105, -45)]
+    assert vendor.post(sold, back).json()["repeated"] == 2
+
+
+def tickets_from_tills_beside_a_close(_directory: Path) -> None:
+    """Three tills send January's tickets one by one, each twice, while January closes: each is in it, or late."""
+    make_chain()
+    first, second, chain = Vendor("S1"), Vendor("S2"), Vendor()
+    assert first.post(ticket("T1", "01-05", line("200.00", by="C3"), member="M1")).status_code == 200
+    together, some_are_in, closed = threading.Barrier(4), threading.Event(), threading.Event()
+
+    def send(vendor: Vendor, name: str, store: str) -> list[dict[str, Any]]:
+        together.wait(10)
+        answers: list[dict[str, Any]] = []
+        after = 0
+        # Before the close, beside it, and three times after it.
+        while after < 3:
+            after += closed.is_set()
+            sent = ticket(f"{name}{len(answers)}", "01-20", line("10.00", by="C3"), member="M1", store=store)
+            answer, again = vendor.post_until_heard(sent), vendor.post_until_heard(sent)
+            assert (answer.status_code, again.status_code) == (200, 200), answer.content + again.content
+            assert (answer.json()["booked"], again.json()["booked"]) == (1, 0)
+            answers.append(answer.json())
+            if len(answers) == 2:
+                some_are_in.set()
+        return answers
+
+    def close() -> CloseReport:
+        together.wait(10)
+        assert some_are_in.wait(60)
+        try:
+            return close_month(Month.objects.get(pk=202601), approved_by="test")
+        finally:
+            closed.set()
+
+    *tills, report = at_once(
+        lambda: send(first, "A", "S1"), lambda: send(second, "B", "S2"), lambda: send(chain, "C", "S1"), close
+    )
+
+    assert isinstance(report, CloseReport), report
+    assert [till for till in tills if isinstance(till, Exception)] == []
+    # What each till was told is what is in the books.
+    told = [(*one["posted_months"], one["late_attributions"]) for till in tills for one in till]
+    assert set(told) == {("2026-01", 0), ("2026-02", 1)}
+    in_january, late = (Attribution.objects.filter(month=number) for number in (202601, 202602))
+    assert (in_january.count() - 1, late.count()) == (told.count(("2026-01", 0)), told.count(("2026-02", 1)))
+    assert set(late.values_list("reason", flat=True)) == {"LATE"}
+    assert SaleLine.objects.count() == 1 + len(told)
+    # And what was paid is what was in the month when it closed.
+    paid = EarningLine.objects.filter(line_code__in=["OWN_ABSENT", "COVERED"])
+    assert sum(paid.values_list("amount", flat=True)) == sum(in_january.values_list("commission_amount", flat=True))
     proved()

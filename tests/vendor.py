@@ -1,9 +1,9 @@
 """A vendor's software that sends whole tickets to the API: `Vendor().post(ticket("T1", "01-05", line("200.00")))`."""
 
 import json
+import time
 from typing import Any
 
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -36,14 +36,20 @@ class Vendor:
         ApiToken.objects.filter(pk=self.token.pk).update(last_used_at=timezone.now())
         self.headers = {"Authorization": f"Bearer {self.text}", "Accept-Language": language}
 
-    def post(self, *tickets: list[Row]) -> HttpResponse:
+    def post(self, *tickets: list[Row]) -> Any:
         return self.send({"tickets": [whole(rows) for rows in tickets]})
 
-    def send(self, body: Any) -> HttpResponse:
+    def post_until_heard(self, *tickets: list[Row]) -> Any:
+        """As a till does: whatever was busy is sent again."""
+        while (answer := self.post(*tickets)).status_code == 503:
+            time.sleep(0.1)
+        return answer
+
+    def send(self, body: Any) -> Any:
         return self.send_text(json.dumps(body))
 
-    def send_text(self, body: str | bytes) -> HttpResponse:
+    def send_text(self, body: str | bytes) -> Any:
         return Client(headers=self.headers).post("/api/v1/tickets", body, content_type="application/json")
 
-    def get(self, path: str) -> HttpResponse:
+    def get(self, path: str) -> Any:
         return Client(headers=self.headers).get(f"/api/v1/{path}")
