@@ -40,6 +40,15 @@ class MeasureSums(models.Model):
     purchase_days = models.PositiveIntegerField(_("days with a purchase"))
     member_pay_amount = models.BigIntegerField(_("pay from own members"))
     variable_pay_amount = models.BigIntegerField(_("variable pay before carry and adjustments"))
+    opening = models.PositiveIntegerField(_("members at opening"), default=0)
+    organic_growth = models.IntegerField(_("enrolled less closed"), default=0)
+    active_opening = models.PositiveIntegerField(_("active members at opening"), default=0)
+    organic_active_growth = models.IntegerField(_("newly active and reactivated, less lapsed"), default=0)
+    lapsed = models.PositiveIntegerField(_("of them lapsed"), default=0)
+    profiles_due = models.PositiveIntegerField(_("profiles due"), default=0)
+    profiles_done = models.PositiveIntegerField(_("of them done"), default=0)
+    contacts = models.PositiveIntegerField(_("contacts"), default=0)
+    contacts_reached = models.PositiveIntegerField(_("of them reached"), default=0)
 
     class Meta:
         abstract = True
@@ -57,6 +66,15 @@ SUMS = (
     "purchase_days",
     "member_pay_amount",
     "variable_pay_amount",
+    "opening",
+    "organic_growth",
+    "active_opening",
+    "organic_active_growth",
+    "lapsed",
+    "profiles_due",
+    "profiles_done",
+    "contacts",
+    "contacts_reached",
 )
 
 _A_PART_IS_NO_MORE_THAN_ALL = (
@@ -64,6 +82,9 @@ _A_PART_IS_NO_MORE_THAN_ALL = (
     & Q(again_60__lte=F("new_60"))
     & Q(again_90__lte=F("new_90"))
     & Q(key_kept__lte=F("key_opening"))
+    & Q(lapsed__lte=F("active_opening"))
+    & Q(profiles_done__lte=F("profiles_due"))
+    & Q(contacts_reached__lte=F("contacts"))
 )
 
 

@@ -6,6 +6,7 @@ spent 6,000.00 in 60 tickets has 150.00 a member and 100.00 a ticket. An open mo
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -15,8 +16,11 @@ from django.db.models import Case, F, Min, Q, Sum, When
 from commission.bands import accelerators
 from commission.models import Attribution
 from kpis.activity import PURCHASE, member_activity
+from kpis.contact_results import calls_between
 from kpis.measure_models import SUMS, MeasureMonth, MeasuresSoFar, MeasureSums
-from kpis.models import MemberGroup
+from kpis.models import MemberGroup, PortfolioMonth
+from kpis.movement import movement_so_far
+from kpis.upkeep import month_upkeep
 from portfolios.duplicates import surviving_cards_sql
 from portfolios.models import Binding, Member, Month, Posting, Store
 from portfolios.months import next_number
@@ -35,8 +39,25 @@ def freeze_measures(month: Month) -> None:
     """
     MeasuresSoFar.objects.filter(month=month).delete()
     MeasureMonth.objects.bulk_create(
-        [MeasureMonth(month=month, **row) for row in _books(month, month.ends_on)], batch_size=500
+        [
+            MeasureMonth(month=month, **row)
+            for row in _books(month, month.ends_on, PortfolioMonth.objects.filter(month=month))
+        ],
+        batch_size=500,
     )
+
+
+def measure_as_closed(month: Month) -> None:
+    """Makes the sums of an open month anew as its close would freeze them now: of all its days, of what is known."""
+    with transaction.atomic():
+        MeasuresSoFar.objects.filter(month=month).delete()
+        _write_so_far(month, month.ends_on)
+
+
+def _write_so_far(month: Month, last: dt.date) -> int:
+    after = last + dt.timedelta(days=1)
+    rows = [MeasuresSoFar(month=month, as_of=after, **row) for row in _books(month, last, movement_so_far(month, last))]
+    return len(MeasuresSoFar.objects.bulk_create(rows, batch_size=500))
 
 
 def refresh_measures(on: dt.date) -> int:
@@ -46,8 +67,7 @@ def refresh_measures(on: dt.date) -> int:
         MeasuresSoFar.objects.all().delete()
         for month in Month.objects.filter(closed_at__isnull=True, starts_on__lt=on):
             last = min(month.ends_on, on - dt.timedelta(days=1))
-            rows = [MeasuresSoFar(month=month, as_of=last + dt.timedelta(days=1), **row) for row in _books(month, last)]
-            written += len(MeasuresSoFar.objects.bulk_create(rows, batch_size=500))
+            written += _write_so_far(month, last)
     return written
 
 
@@ -57,10 +77,11 @@ def measured(month: Month) -> models.QuerySet[Any]:
     return rows._default_manager.filter(month=month)
 
 
-def _books(month: Month, last: dt.date) -> list[dict[str, Any]]:
+def _books(month: Month, last: dt.date, movements: Iterable[PortfolioMonth]) -> list[dict[str, Any]]:
     """The sums of each book up to a day of the month: of every clerk posted in it, and of whoever has any.
 
-    A clerk's store is the home store on that day, or the last one before. Without a clerk it is what is nobody's.
+    `movements` are those of the books up to that day. A clerk's store is the home store on that day, or the last one
+    before. Without a clerk it is what is nobody's.
     """
     found: dict[Book, dict[str, int]] = defaultdict(lambda: dict.fromkeys(SUMS, 0))
     for clerk, store, *sums in _member_sums(month, last):
@@ -69,6 +90,14 @@ def _books(month: Month, last: dt.date) -> list[dict[str, Any]]:
             book[name] = int(value)
     for clerk, (member_pay, variable_pay) in _pay(month).items():
         found[clerk, None] |= {"member_pay_amount": member_pay, "variable_pay_amount": variable_pay}
+    for row in movements:
+        names = ("opening", "organic_growth", "active_opening", "organic_active_growth", "lapsed")
+        if any(values := {name: getattr(row, name) for name in names}):
+            found[row.clerk_id, None if row.clerk_id else row.store_id] |= values
+    for own in month_upkeep(month):
+        found[own.clerk_id, None] |= {"profiles_due": own.due, "profiles_done": own.done}
+    for calls in calls_between(month.starts_on, last):
+        found[calls.clerk_id, None] |= {"contacts": calls.contacts, "contacts_reached": calls.reached}
     postings = Posting.objects.clerk_postings().filter(valid_from__lte=last)
     posted = postings.filter(valid_to__gt=month.starts_on).exclude(clerk__left_on__lt=month.starts_on)
     for clerk in posted.values_list("clerk", flat=True):
@@ -113,7 +142,7 @@ def _pay(month: Month) -> dict[int, tuple[int, int]]:
 
 # --- The statement -----------------------------------------------------------------------------------------------
 
-_MEMBER_SUMS = SUMS[:-2]
+_MEMBER_SUMS = SUMS[: SUMS.index("member_pay_amount")]
 
 
 def _days_after(column: str, days: int) -> str:

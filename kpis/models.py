@@ -20,6 +20,10 @@ from kpis.movement_models import ACTIVE_MEMBERS_ADD_UP, MEMBERS_ADD_UP, Movement
 from kpis.movement_models import CohortMonth as CohortMonth
 from kpis.movement_models import MemberGroup as MemberGroup
 from kpis.movement_models import StoreMonth as StoreMonth
+from kpis.scorecard_models import Scorecard as Scorecard
+from kpis.scorecard_models import ScorecardMeasure as ScorecardMeasure
+from kpis.scorecard_models import ScoreLine as ScoreLine
+from kpis.scorecard_models import ScoreMonth as ScoreMonth
 from kpis.signal_models import Signal as Signal
 from kpis.signal_models import SignalReview as SignalReview
 from kpis.signal_models import SignalsRefresh as SignalsRefresh

@@ -6,6 +6,8 @@ enrols on the 3rd and who is moved to 王伟 on the 20th is enrolled and out for
 keeps the book until it is handed over.
 """
 
+import copy
+import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
@@ -168,6 +170,13 @@ def movement(month: Month) -> list[PortfolioMonth]:
     Raises MovementError if the books don't carry over from the month before, where that is frozen.
     """
     return _portfolio_months(month, _checked(month, transitions(month)).books)
+
+
+def movement_so_far(month: Month, last: dt.date) -> list[PortfolioMonth]:
+    """The same as of the end of a day of an open month, and not held against the month before; nothing is saved."""
+    so_far = copy.copy(month)
+    so_far.ends_on = last
+    return _portfolio_months(so_far, _movements(transitions(so_far)).books)
 
 
 def _portfolio_months(month: Month, books: Mapping[Book, Counter[str]]) -> list[PortfolioMonth]:

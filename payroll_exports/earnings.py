@@ -15,6 +15,7 @@ from commission.bands import accelerators
 from commission.contested import held_amounts
 from commission.models import Attribution
 from commission.money import round_half_away
+from kpis.scorecard import bonuses
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import Adjustment, EarningLine, Payslip, Salary
 from portfolios.models import Clerk, Month
@@ -67,6 +68,7 @@ def earnings(month: Month, clerks: Iterable[int] | None = None) -> dict[int, lis
     credits = _add_commission(lines, month, ids)
     _add_base(lines, month, posted)
     _add_bands(lines, month, posted, credits)
+    _add_kpi(lines, month, ids)
     _add_held(lines, month, ids)
     _add_adjustments(lines, month, ids)
     _add_carried(lines, month, ids)
@@ -174,6 +176,12 @@ def _add_bands(lines: Lines, month: Month, posted: dict[int, Posted], credits: d
     """Adds the accelerator, by the plan of the home store on the last day posted to one."""
     for clerk, amount in accelerators(month, credits, posted).items():
         _add(lines, clerk, LineCode.BAND, 0, amount)
+
+
+def _add_kpi(lines: Lines, month: Month, clerks: list[int] | None) -> None:
+    """Adds the bonus of the scorecard: of an open month, as its measures were worked out last."""
+    for clerk, amount in bonuses(month, clerks).items():
+        _add(lines, clerk, LineCode.KPI, 0, amount)
 
 
 def _add_held(lines: Lines, month: Month, clerks: list[int] | None) -> None:

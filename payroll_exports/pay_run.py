@@ -28,6 +28,7 @@ from commission.ticket_corrections import waiting_corrections
 from kpis.measures import freeze_measures
 from kpis.models import PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze
+from kpis.scorecard import freeze_scores
 from payroll_exports.adjustments import waiting_adjustments
 from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings
 from payroll_exports.models import EarningLine, Payslip
@@ -422,6 +423,7 @@ def close_month(
             raise CloseRefused(str(error)) from error
         tell(_("measures"))
         freeze_measures(month)
+        freeze_scores(month)
         tell(_("payslips"))
         _lock_payslips(month, books)
         record_held(month)

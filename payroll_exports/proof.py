@@ -8,7 +8,7 @@ give: a payslip line of 4.30 where the ledger comes to 4.20.
 import datetime as dt
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -31,13 +31,12 @@ from commission.ledger_proof import (
 from commission.models import Attribution, Band, HeldAmount, Plan, Sale, SaleLine, SalePart
 from commission.money import format_amount
 from commission.verify import ClerkTotals, Finding, verify_ledger
-from kpis.models import CohortMonth, MeasureMonth, MemberGroup, PortfolioMonth, StoreMonth
+from kpis.models import CohortMonth, MeasureMonth, MemberGroup, PortfolioMonth, ScoreLine, ScoreMonth, StoreMonth
 from payroll_exports.models import Adjustment, EarningLine, Payslip, PayslipFile, ProofBlock, Salary
+from payroll_exports.score_proof import verify_scores
 from portfolios.models import Clerk, Month, Posting
 
 __all__ = ["Finding", "seal", "verify"]
-
-_COMMISSION = ("OWN_SERVED", "OWN_ABSENT", "COVERED", "UNOWNED", "WALK_IN", "LATE", "CLAWBACK", "CORRECTION")
 
 
 def frozen_tables(month: Month) -> list[FrozenTable]:
@@ -49,6 +48,8 @@ def frozen_tables(month: Month) -> list[FrozenTable]:
         frozen(MemberGroup.objects.filter(month=month)),
         frozen(CohortMonth.objects.filter(month=month)),
         frozen(MeasureMonth.objects.filter(month=month)),
+        frozen(ScoreMonth.objects.filter(month=month)),
+        frozen(ScoreLine.objects.filter(month=month)),
         frozen(Payslip.objects.filter(month=month)),
         frozen(EarningLine.objects.filter(month=month)),
         frozen(HeldAmount.objects.filter(month=month)),
@@ -84,8 +85,11 @@ def verify(months: Iterable[Month], progress: Callable[[str], None] | None = Non
         tell(_("%(month)s: the ledger by the rules") % {"month": month})
         totals = ClerkTotals()
         yield from verify_ledger(month, totals)
+        tell(_("%(month)s: the scores") % {"month": month})
+        bonuses: dict[int, int] = {}
+        yield from verify_scores(month, bonuses)
         tell(_("%(month)s: the payslips") % {"month": month})
-        yield from _verify_payslips(month, totals)
+        yield from _verify_payslips(month, totals, bonuses)
         yield from _verify_books(month)
         yield from _verify_files(month)
 
@@ -145,7 +149,7 @@ def _name(model: type[models.Model], key: int) -> str:
     """What people call a row: its ticket, or its clerk."""
     tickets = {Sale: "", SalePart: "sale__", SaleLine: "sale__", Attribution: "part__sale__"}
     clerks = {Payslip: "clerk__", EarningLine: "payslip__clerk__", PortfolioMonth: "clerk__", HeldAmount: "clerk__"}
-    clerks[Adjustment] = "clerk__"
+    clerks |= {Adjustment: "clerk__", ScoreMonth: "clerk__", ScoreLine: "score__clerk__"}
     rows = model._default_manager.filter(pk=key)
     if model in tickets:
         at = tickets[model]
@@ -164,8 +168,11 @@ def _name(model: type[models.Model], key: int) -> str:
 # --- Payslips ----------------------------------------------------------------------------------------------------
 
 
-def _verify_payslips(month: Month, totals: ClerkTotals) -> Iterator[Finding]:
-    """The payslips' lines against what the rules give, and each payslip against its own lines."""
+def _verify_payslips(month: Month, totals: ClerkTotals, bonuses: Mapping[int, int]) -> Iterator[Finding]:
+    """The payslips' lines against what the rules give, and each payslip against its own lines.
+
+    `bonuses` is what the rules give each clerk for the score.
+    """
     numbers = dict(Clerk.objects.values_list("pk", "clerk_no"))
     due: dict[int, dict[str, list[int]]] = defaultdict(dict)
     for (clerk, code), (tickets, amount) in totals.lines.items():
@@ -174,11 +181,14 @@ def _verify_payslips(month: Month, totals: ClerkTotals) -> Iterator[Finding]:
     for clerk, code, quantity, amount in _other_lines(month, totals):
         if quantity or amount:
             due[clerk][code] = [quantity, amount]
+    for clerk, amount in bonuses.items():
+        if amount:
+            due[clerk]["KPI"] = [0, amount]
     slips = Payslip.objects.filter(month=month).order_by("clerk")
     locked: dict[int, dict[str, list[int]]] = defaultdict(dict)
     for row in EarningLine.objects.filter(month=month).select_related("payslip"):
         locked[row.payslip.clerk_id][row.line_code] = [row.quantity, row.amount]
-    _carry(month, due, locked)
+    _carry(month, due)
 
     def finding(clerk: int, what: str, expected: str, found: str) -> Finding:
         remedy = _("Compare the payslip with its PDF and the ledger with a backup: one of them was changed.")
@@ -266,12 +276,8 @@ def _accelerator(credit: int, steps: list[tuple[int, int]]) -> int:
     return half_away(e4, 10_000)
 
 
-def _carry(month: Month, due: dict[int, dict[str, list[int]]], locked: dict[int, dict[str, list[int]]]) -> None:
-    """Adds what is carried in and out, over the lines that come from elsewhere (KPI) as locked."""
-    for clerk, own in locked.items():
-        for code, line in own.items():
-            if code not in (*_COMMISSION, "BASE", "BAND", "HELD", "ADJUSTMENT", "CARRIED_IN", "CARRIED_OUT"):
-                due[clerk][code] = line
+def _carry(month: Month, due: dict[int, dict[str, list[int]]]) -> None:
+    """Adds what is carried in and out."""
     year, number = divmod(month.pk, 100)
     before = month.pk - 1 if number > 1 else (year - 1) * 100 + 12
     carried = EarningLine.objects.filter(month=before, line_code="CARRIED_OUT")

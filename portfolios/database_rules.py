@@ -1,9 +1,9 @@
 """Rules that the database itself holds, whoever writes: declared in a model's Meta.constraints.
 
-`NoOverlap` refuses dated rows that overlap, `AppendOnly` refuses edits and deletes, `OpenMonthOnly` refuses rows for
-a closed month. On PostgreSQL they are an exclusion constraint and triggers, on SQLite triggers, so that save(),
-bulk_create(), update() and raw SQL all meet them: a second binding of one member from 2026-03-10 is refused while
-another runs from 2026-03-01 to 2026-04-01.
+`NoOverlap` refuses dated rows that overlap, `AppendOnly` refuses edits and deletes, `FixedOnceUsed` refuses them once
+another table points to the row, `OpenMonthOnly` refuses rows for a closed month. On PostgreSQL they are an exclusion
+constraint and triggers, on SQLite triggers, so that save(), bulk_create(), update() and raw SQL all meet them: a second
+binding of one member from 2026-03-10 is refused while another runs from 2026-03-01 to 2026-04-01.
 """
 
 from collections.abc import Mapping, Sequence
@@ -198,6 +198,63 @@ class AppendOnly(DatabaseRule):
             # INSERT OR REPLACE deletes the old row without firing the delete trigger, unless recursive_triggers is on.
             f"CREATE TRIGGER {self.name}_replace BEFORE INSERT ON <table> FOR EACH ROW "
             f"WHEN EXISTS (SELECT 1 FROM <table> AS o WHERE o.id = NEW.id) {refuse}",
+        ]
+
+
+class FixedOnceUsed(DatabaseRule):
+    """Rows stay as they are once a row of the table `user` has their `key` in its column `column`.
+
+    They are then not deleted, nothing is added under the same key, and only the `mutable` columns are edited, while
+    `allow` (SQL on OLD and NEW) holds.
+    """
+
+    options = ("user", "column", "key", "mutable", "allow")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        user: str,
+        column: str,
+        key: str = "id",
+        mutable: Sequence[str] = (),
+        allow: str = "1 = 1",
+    ) -> None:
+        super().__init__(name=name)
+        self.user, self.column, self.key = user, column, key
+        self.mutable, self.allow = tuple(mutable), allow
+
+    def used(self, row: str) -> str:
+        return f"EXISTS (SELECT 1 FROM {self.user} AS u WHERE u.{self.column} = {row}.{self.key})"
+
+    def postgresql(self, model: type[Model]) -> list[str]:
+        columns = "ARRAY[" + ", ".join(f"'{column}'" for column in self.mutable) + "]::text[]"
+        edited = f"to_jsonb(NEW) - {columns} IS DISTINCT FROM to_jsonb(OLD) - {columns} OR ({self.allow}) IS NOT TRUE"
+        refuse = (
+            f"RAISE EXCEPTION USING MESSAGE = '{self.name}: rows of {model._meta.db_table} stay once they are used', "
+            "ERRCODE = 'integrity_constraint_violation';"
+        )
+        return [
+            f"CREATE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF TG_OP = 'INSERT' THEN IF {self.used('NEW')} THEN {refuse} END IF; RETURN NEW; END IF; "
+            f"IF TG_OP = 'DELETE' THEN IF {self.used('OLD')} THEN {refuse} END IF; RETURN OLD; END IF; "
+            f"IF ({self.used('OLD')} OR {self.used('NEW')}) AND ({edited}) THEN {refuse} END IF; RETURN NEW; END $$",
+            f"CREATE TRIGGER {self.name} BEFORE INSERT OR UPDATE OR DELETE ON <table> "
+            f"FOR EACH ROW EXECUTE FUNCTION {self.name}()",
+        ]
+
+    def sqlite(self, model: type[Model]) -> list[str]:
+        refuse = (
+            f"BEGIN SELECT RAISE(ABORT, '{self.name}: rows of {model._meta.db_table.removeprefix('new__')} "
+            f"stay once they are used'); END"
+        )
+        fixed = [f.column for f in model._meta.local_concrete_fields if f.column not in self.mutable]
+        edited = " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in fixed)
+        used = f"({self.used('OLD')} OR {self.used('NEW')}) AND ({edited} OR ({self.allow}) IS NOT 1)"
+        return [
+            f"CREATE TRIGGER {self.name}_insert BEFORE INSERT ON <table> FOR EACH ROW WHEN {self.used('NEW')} {refuse}",
+            f"CREATE TRIGGER {self.name}_update BEFORE UPDATE ON <table> FOR EACH ROW WHEN {used} {refuse}",
+            f"CREATE TRIGGER {self.name}_delete BEFORE DELETE ON <table> FOR EACH ROW WHEN {self.used('OLD')} {refuse}",
         ]
 
 

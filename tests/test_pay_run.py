@@ -320,4 +320,4 @@ def test_the_number_of_queries_does_not_grow_with_the_clerks(chain: SmallChain) 
     few = queries()
     for number in range(10, 30):
         chain.sale("01-05", (chain.clerk(f"C{number}"), 20_000))
-    assert queries() == few < 10
+    assert queries() == few < 12

@@ -17,13 +17,14 @@ from commission.corrections import correct
 from commission.ledger_proof import FrozenTable, blocks, differences, frozen, lines, month_digest, written
 from commission.models import Attribution, Band, Booking, PlanRate, Sale, SaleLine, SalePart
 from commission.settlement import settle_return
-from kpis.models import CohortMonth, MemberGroup, PortfolioMonth, StoreMonth
+from kpis.models import CohortMonth, MeasureMonth, MemberGroup, PortfolioMonth, ScoreLine, ScoreMonth, StoreMonth
 from payroll_exports.models import EarningLine, Payslip, PayslipFile, ProofBlock, Salary
 from payroll_exports.pay_run import close_month
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
 from payroll_exports.proof import Finding, frozen_tables, seal, verify
 from portfolios.models import Binding, Clerk, Month, Posting, Store
 from tests.builders import Till, bind, day, line, make_chain, make_member, ticket
+from tests.scorecards import scorecard
 from tests.small_chain import SmallChain
 from tests.tampering import behind_the_rules
 
@@ -39,6 +40,9 @@ FROZEN = [
     StoreMonth,
     MemberGroup,
     CohortMonth,
+    MeasureMonth,
+    ScoreMonth,
+    ScoreLine,
     Payslip,
     EarningLine,
 ]
@@ -51,6 +55,7 @@ def build(directory: Path) -> None:
     for clerk in Clerk.objects.all():
         Posting.objects.create(clerk=clerk, store=Store.objects.earliest("pk"), role="clerk", valid_from=day("01-01"))
         Salary.objects.create(clerk=clerk, monthly_base_amount=310_000, valid_from=day("01-12"))
+    scorecard("K1", 1_000, member_pay=(4_000, 8_000), effective_new=(6_000, 2))
     for card, since in (("M5", "2025-11-03"), ("M6", "2025-12-03"), ("M7", "2026-01-03")):
         make_member(card, "C2", since=since)
     till = Till(directory)
