@@ -245,7 +245,7 @@ def _fault(kind: str) -> tuple[str, str]:
         "blanks": (_("There are blanks around it."), _("Send it without.")),
         "control": (_("It holds a control character."), _("Send it without.")),
         "lost_text": (
-            _("It holds the replacement character \ufffd: text was lost before it came here."),
+            _("It holds the replacement character U+FFFD: text was lost before it came here."),
             _("Send it in UTF-8."),
         ),
         "too_short": (_("There is none."), _("Send at least one.")),

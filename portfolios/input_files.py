@@ -31,7 +31,7 @@ def _scan(path: Path, encoding: str) -> str | None:
                 return _("A line is longer than %(bytes)d bytes.") % {"bytes": MAX_LINE_BYTES}
             run = len(lines[-1]) + (run if len(lines) == 1 else 0)
             if "\ufffd" in decoder.decode(block):
-                return _("The file holds the replacement character \ufffd: text was lost before it came here.")
+                return _("The file holds the replacement character U+FFFD: text was lost before it came here.")
     decoder.decode(b"", final=True)
     return None
 
