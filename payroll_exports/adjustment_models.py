@@ -66,7 +66,8 @@ class Adjustment(models.Model):
             models.CheckConstraint(name="adjustment_has_a_reason", condition=~Q(reason="")),
             models.CheckConstraint(
                 name="adjustment_by_two_people",
-                condition=Q(asked_by=None) | Q(decided_by=None) | ~Q(decided_by=F("asked_by")),
+                # Whoever asked may withdraw it, which is no approval.
+                condition=Q(asked_by=None) | Q(decided_by=None) | Q(approved=False) | ~Q(decided_by=F("asked_by")),
             ),
             models.CheckConstraint(
                 name="adjustment_is_decided_whole",

@@ -79,6 +79,19 @@ def refuse(adjustment: Adjustment, *, by: User, note: str) -> Adjustment:
     return _decide(adjustment, approved=False, by=by, note=note)
 
 
+def withdraw(adjustment: Adjustment, *, by: User, note: str) -> None:
+    """Takes back what was asked for and nobody has decided on; whoever asked may do so too.
+
+    Raises AdjustmentRefused.
+    """
+    with transaction.atomic():
+        adjustment = Adjustment.objects.select_for_update(of=("self",)).select_related("month").get(pk=adjustment.pk)
+        if adjustment.approved is not None:
+            raise AdjustmentRefused(_("This adjustment is decided already."))
+        _refuse_closed(adjustment.month)
+        _write_decision(adjustment, approved=False, by=by, note=note)
+
+
 def may_decide(user: User, adjustment: Adjustment) -> bool:
     """HR decides what somebody else asked for, and not on one's own pay."""
     own = user.clerk_id is not None and user.clerk_id == adjustment.clerk_id
@@ -100,6 +113,10 @@ def _decide(adjustment: Adjustment, *, approved: bool, by: User, note: str) -> A
     if not may_decide(by, adjustment):
         raise AdjustmentRefused(_("HR decides on adjustments, and nobody on the own pay."))
     _refuse_closed(adjustment.month)
+    return _write_decision(adjustment, approved=approved, by=by, note=note)
+
+
+def _write_decision(adjustment: Adjustment, *, approved: bool, by: User, note: str) -> Adjustment:
     adjustment.approved = approved
     adjustment.decided_by = by
     adjustment.decided_at = timezone.now()

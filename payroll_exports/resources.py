@@ -1,19 +1,25 @@
-"""The roster's files about pay: salaries, and clerks' identity documents."""
+"""The roster's files about pay: salaries, adjustments, and clerks' identity documents."""
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from commission.money import AmountError, parse_amount
 from commission.resources import AmountCell
+from payroll_exports.adjustment_models import Adjustment
+from payroll_exports.adjustments import AdjustmentRefused, check_adjustment
 from payroll_exports.identity_documents import TAX_WORDS, IdentityDocument, number_fault
 from payroll_exports.models import Salary
-from portfolios.models import OPEN_END, Clerk
+from portfolios.models import OPEN_END, Clerk, Month
+from portfolios.months import MonthError, get_month
 from portfolios.phones import masked
 from portfolios.roster_files import (
+    Cell,
     ChoiceCell,
     Column,
     DateCell,
@@ -23,6 +29,7 @@ from portfolios.roster_files import (
     RosterResource,
     Row,
     RowProblem,
+    TextCell,
     UntilCell,
 )
 
@@ -42,6 +49,71 @@ class SalaryResource(DatedResource):
 
     def scope(self, instance: Salary) -> int:
         return instance.clerk_id
+
+
+class SignedAmountCell(AmountCell):
+    """An amount in currency units that may be below zero, "-50.00"; stored in minor units, -5000."""
+
+    def parse(self, text: str) -> int:
+        try:
+            return parse_amount(text)
+        except AmountError:
+            raise RowProblem(
+                _("This is not written as an amount."),
+                _("Write ordinary digits with at most two decimals, with a minus where it takes: 50 or -50.00."),
+            ) from None
+
+
+class MonthCell(Cell):
+    """A month, "2026-10"; stored by its number, 202610."""
+
+    def parse(self, text: str) -> int:
+        try:
+            return get_month(text).pk
+        except MonthError as error:
+            raise RowProblem(str(error)) from None
+
+    def render(self, value: int | None, obj: Any = None, **kwargs: Any) -> str:
+        return "" if value is None else f"{value // 100:04d}-{value % 100:02d}"
+
+
+class AdjustmentResource(RosterResource):
+    """Each row asks for an adjustment, which another person approves, as if it had been typed.
+
+    What is there already, waiting or approved, is not asked for again.
+    """
+
+    file_name = "adjustments.csv"
+    key = ("clerk_no", "month", "amount", "reason")
+
+    clerk_no = Column("clerk", ReferenceCell(Clerk, "clerk_no"))
+    month = Column("month_id", MonthCell())
+    amount = Column("amount", SignedAmountCell())
+    reason = Column("reason", TextCell(500))
+
+    class Meta:
+        model = Adjustment
+        fields = ("clerk_no", "month", "amount", "reason")
+
+    def get_queryset(self) -> Any:
+        return Adjustment.objects.exclude(approved=False)
+
+    def load(self) -> None:
+        self.clerks = Clerk.objects.in_bulk()
+        self.months = Month.objects.in_bulk()
+
+    def check_row(self, values: dict[str, Any], problems: dict[str, ValidationError]) -> None:
+        if self.key_of(values) in self.stored:
+            return
+        clerk, month = self.clerks[values["clerk_id"]], self.months[values["month_id"]]
+        try:
+            check_adjustment(clerk, month, amount=values["amount"], reason=values["reason"])
+        except AdjustmentRefused as refusal:
+            problems["clerk_no" if refusal.field == "clerk" else refusal.field] = RowProblem(str(refusal))
+
+    def save_instance(self, instance: Adjustment, is_create: bool, row: Mapping[str, str], **kwargs: Any) -> None:
+        instance.asked_by = self.recorded_by
+        super().save_instance(instance, is_create, row, **kwargs)
 
 
 class IdentityDocumentResource(RosterResource):

@@ -1,4 +1,4 @@
-"""The chain's roster from files, CSV or XLSX: any of the twelve that is there, all or nothing.
+"""The chain's roster from files, CSV or XLSX: any of the thirteen that is there, all or nothing.
 
 HR's pages and the command go through here alike. Every error of every file is listed; a row that only refers to what
 an earlier, refused file holds is not blamed for it. The same files again change nothing.
@@ -28,7 +28,7 @@ from commission.resources import (
     PlanRateResource,
     PlanResource,
 )
-from payroll_exports.resources import IdentityDocumentResource, SalaryResource
+from payroll_exports.resources import AdjustmentResource, IdentityDocumentResource, SalaryResource
 from portfolios.import_problems import ImportProblems
 from portfolios.input_files import read_header, read_rows
 from portfolios.models import BindingBatch, Clerk, Member, Store, User
@@ -45,6 +45,7 @@ RESOURCES: tuple[type[RosterResource], ...] = (
     ClerkResource,
     PostingResource,
     SalaryResource,
+    AdjustmentResource,
     IdentityDocumentResource,
     MemberResource,
     BindingResource,
@@ -64,7 +65,7 @@ class RosterError(ValueError):
 
 @dataclass(frozen=True)
 class RosterFile:
-    """A file, and which of the twelve it is."""
+    """A file, and which of the thirteen it is."""
 
     resource: type[RosterResource]
     path: Path
@@ -117,7 +118,7 @@ class _File:
 
 
 def recognised(path: Path) -> RosterFile:
-    """Which of the twelve a file is: by its name, or else by its columns.
+    """Which of the thirteen a file is: by its name, or else by its columns.
 
     Raises RosterError where neither tells.
     """
@@ -230,7 +231,7 @@ class RosterImport:
         self.progress = progress
         self.watch = watch
         self.report = RosterReport()
-        # By the name of the twelve, whatever the file's own name is.
+        # By the name of the thirteen, whatever the file's own name is.
         self.files: dict[str, _File] = {}
         # The numbers of refused files by the table that they would be in; None where rows could not even be read.
         self.refused: dict[type[Model], frozenset[str] | None] = {}
@@ -314,6 +315,7 @@ class RosterImport:
             damaged=file.damaged,
             batch=self.batch,
             show=show,
+            recorded_by=self.recorded_by,
         )
         for error in result.base_errors:
             raise error.error

@@ -1,4 +1,4 @@
-"""The roster as files to take out: the twelve that an import reads, as CSV or XLSX; what goes out comes in unchanged.
+"""The roster as files to take out: the thirteen that an import reads, as CSV or XLSX; what goes out comes in unchanged.
 
 The same data gives the same bytes. Members' phone numbers are whole, masked (138****5678), or left out with their
 column; a masked one that comes back changes nothing. Identity numbers are for HR alone.
@@ -91,7 +91,7 @@ def roster_export(
 
 
 def export_roster(directory: Path, *, format: str, encoding: str = ENCODINGS[0]) -> Iterator[RosterExport]:
-    """Writes all twelve files, whole, into a directory, one after the other; that they were taken is on record.
+    """Writes all thirteen files, whole, into a directory, one after the other; that they were taken is on record.
 
     Raises ExportRefused and OutputFileError.
     """
@@ -153,7 +153,7 @@ def _xlsx(dataset: tablib.Dataset, resource: RosterResource, name: str) -> bytes
         for column, (cell, value) in enumerate(zip(cells, row, strict=True)):
             if value == "":
                 continue
-            if isinstance(cell, _NUMBERS) and value[0].isdigit():
+            if isinstance(cell, _NUMBERS) and value.lstrip("-")[0].isdigit():
                 sheet.write_number(place, column, float(value))
             elif isinstance(cell, DateCell) and (day := calendar_date(value)) and day >= _FIRST_DATE:
                 sheet.write_datetime(place, column, dt.datetime.combine(day, dt.time()), date)

@@ -1,7 +1,8 @@
-"""Taking an import of clerks, postings, salaries and identity documents back, as a whole, or not at all.
+"""Taking an import of clerks, postings, salaries, adjustments and identity documents back, as a whole or not at all.
 
-What it changed gets its former cells again and what it added is deleted, as long as nothing was built on it: no row of
-it was changed since, no closed month used it, and nothing refers to what was added. An import that raised a base from
+What it changed gets its former cells again and what it added is deleted (an adjustment that waits is withdrawn), as
+long as nothing was built on it: no row of it was changed since, no closed month used it, and nothing refers to what was
+added. An import that raised a base from
 4,300.50 to 4,600.00 and added a clerk leaves 4,300.50 and no clerk; once the clerk has a member, it stays as it is.
 """
 
@@ -17,8 +18,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from commission.rebinding import hold_ledger
+from payroll_exports.adjustment_models import Adjustment
+from payroll_exports.adjustments import AdjustmentRefused, withdraw
 from payroll_exports.applied_imports import AppliedImport, AppliedRow
-from payroll_exports.resources import IdentityDocumentResource, SalaryResource
+from payroll_exports.resources import AdjustmentResource, IdentityDocumentResource, SalaryResource
 from payroll_exports.roster import RosterFile, RosterImport
 from portfolios.import_problems import ImportProblems, ImportRefused
 from portfolios.models import User
@@ -28,7 +31,13 @@ from portfolios.resources import ClerkResource, PostingResource
 from portfolios.roster_files import DatedResource, ReferenceCell, RosterResource, TextCell, closed_month
 
 # In the order in which they build on each other.
-UNDOABLE: tuple[type[RosterResource], ...] = (ClerkResource, PostingResource, SalaryResource, IdentityDocumentResource)
+UNDOABLE: tuple[type[RosterResource], ...] = (
+    ClerkResource,
+    PostingResource,
+    SalaryResource,
+    AdjustmentResource,
+    IdentityDocumentResource,
+)
 _SHOWN_PROBLEMS = 10
 
 
@@ -78,7 +87,7 @@ def undo(applied: AppliedImport, *, by: User) -> None:
             rows[row.roster_file].append(row)
         problems: list[str] = []
         for resource in reversed(UNDOABLE):
-            _delete_new(resource, rows[Path(resource.file_name).stem], problems)
+            _take_back_new(resource, rows[Path(resource.file_name).stem], problems, by=by)
         _refuse(problems)
         _restore(rows, source=f"undo of import {applied.pk}", by=by)
         applied.undone_by, applied.undone_at = by, timezone.now()
@@ -90,8 +99,8 @@ def _cells(resource: RosterResource, instance: Model) -> dict[str, str]:
     return {name: resource.text(column, getattr(instance, column.stored_as)) for name, column in columns}
 
 
-def _delete_new(kind: type[RosterResource], rows: list[AppliedRow], problems: list[str]) -> None:
-    """Deletes what an import added, once every row of the file is known to be as the import left it."""
+def _take_back_new(kind: type[RosterResource], rows: list[AppliedRow], problems: list[str], *, by: User) -> None:
+    """Deletes what an import added, and looks whether every row of the file is as the import left it."""
     resource, first = kind(), first_open_day()
     for column in resource.fields.values():
         if isinstance(column.widget, ReferenceCell):
@@ -106,6 +115,11 @@ def _delete_new(kind: type[RosterResource], rows: list[AppliedRow], problems: li
             continue
         elif issubclass(kind, DatedResource) and first and instance.valid_from < first:
             problems.append(f"{which}: {closed_month(first).reason}")
+        elif isinstance(instance, Adjustment):
+            try:
+                withdraw(instance, by=by, note=_("The import was taken back."))
+            except AdjustmentRefused as refusal:
+                problems.append(f"{which}: {refusal}")
         else:
             try:
                 with transaction.atomic():

@@ -34,6 +34,7 @@ TITLES = {
     "clerks": gettext_lazy("Clerks"),
     "postings": gettext_lazy("Postings"),
     "salaries": gettext_lazy("Salaries"),
+    "adjustments": gettext_lazy("Adjustments"),
     "identity_documents": gettext_lazy("Identity documents"),
     "members": gettext_lazy("Members"),
     "bindings": gettext_lazy("Bindings"),

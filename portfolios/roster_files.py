@@ -19,7 +19,7 @@ from django.db.models import Model, QuerySet
 from django.utils.translation import gettext as _
 from import_export import fields, resources, results, widgets
 
-from portfolios.models import OPEN_END, BindingBatch
+from portfolios.models import OPEN_END, BindingBatch, User
 from portfolios.months import first_open_day
 from portfolios.output_files import plain_text, safe_text
 
@@ -344,19 +344,22 @@ class RosterResource(resources.ModelResource):
         damaged: Mapping[tuple[int, str], RowProblem] | None = None,
         batch: Callable[[], BindingBatch] | None = None,
         show: Callable[[int], None] | None = None,
+        recorded_by: User | None = None,
         **kwargs: Any,
     ) -> None:
         """Gets ready for the rows of a dataset.
 
         `row_numbers` are their places in the file, `refused` the numbers of earlier files that were refused (None:
         unreadable), `damaged` what is wrong with single cells by row in the file and column, `batch` makes (once) the
-        batch that changes of bindings belong to, and `show` is told how many rows are done.
+        batch that changes of bindings belong to, `show` is told how many rows are done, and `recorded_by` is who
+        imports, None for the operator.
         """
         self.dataset = dataset
         self.row_numbers = row_numbers or list(range(2, len(dataset) + 2))
         self.damaged = damaged
         self.batch = batch
         self.show = show
+        self.recorded_by = recorded_by
         # A column that may be absent, and is, leaves what is stored as it is.
         self.columns: list[tuple[str, Column]] = [
             (name, self.fields[name]) for name in self._meta.fields if name in dataset.headers

@@ -55,8 +55,10 @@ def test_what_is_exported_changes_nothing_where_it_came_from(
     export(tmp_path / "out", format=format, encoding=encoding)
     before = contents()
     report = load(tmp_path / "out")
-    assert len(report.files) == 12
-    assert all(file.new == file.changed == 0 < file.unchanged for file in report.files)
+    assert len(report.files) == 13
+    assert all(file.new == file.changed == 0 for file in report.files)
+    # Nobody has asked for an adjustment.
+    assert [file.file for file in report.files if not file.unchanged] == [f"adjustments.{format}"]
     assert contents() == before
 
 
@@ -303,7 +305,7 @@ def test_the_operators_export_is_on_record(roster: Path, tmp_path: Path) -> None
     record = FileRecord.objects.get(name="members.csv")
     assert (record.recorded_by, record.direction, record.rows, record.phones) == (None, "out", 4, "whole")
     assert record.sha256 == hashlib.sha256(out["members.csv"]).hexdigest()
-    assert FileRecord.objects.count() == 12
+    assert FileRecord.objects.count() == 13
 
 
 def test_the_order_is_that_of_the_numbers_on_every_database(db: None) -> None:

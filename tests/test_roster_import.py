@@ -1,4 +1,4 @@
-"""import_roster: the twelve files, what they do, and how each kind of bad input is refused."""
+"""import_roster: the thirteen files, what they do, and how each kind of bad input is refused."""
 
 import csv
 import datetime as dt
@@ -12,8 +12,8 @@ from django.db import models
 from django.utils import timezone
 
 from commission.models import Attribution, Band, Category, Plan, PlanProduct, PlanRate
-from payroll_exports.models import IdentityDocument, Salary
-from payroll_exports.roster import FILE_NAMES, RESOURCES, RosterError, RosterReport, import_roster
+from payroll_exports.models import Adjustment, IdentityDocument, Salary
+from payroll_exports.roster import RESOURCES, RosterError, RosterReport, import_roster
 from portfolios.import_problems import ImportProblem, ImportRefused
 from portfolios.models import OPEN_END, Binding, BindingBatch, Clerk, Member, Month, Posting, Store
 from portfolios.months import open_months
@@ -85,7 +85,7 @@ def refused(directory: Path) -> list[ImportProblem]:
 def contents() -> dict[str, list[dict[str, object]]]:
     tables: list[type[models.Model]] = [
         *(Store, Clerk, Posting, Member, Binding, BindingBatch),
-        *(Category, Plan, PlanRate, PlanProduct, Band, Salary, IdentityDocument),
+        *(Category, Plan, PlanRate, PlanProduct, Band, Salary, Adjustment, IdentityDocument),
     ]
     return {table.__name__: list(table.objects.order_by("pk").values()) for table in tables}  # type: ignore[attr-defined]
 
@@ -114,7 +114,7 @@ def bindings() -> list[tuple[str, str, str, str]]:
 def test_every_file_arrives(roster: Path) -> None:
     report = load(roster)
     assert [(file.file, file.new) for file in report.files] == list(
-        zip(FILE_NAMES, [2, 2, 3, 5, 2, 3, 4, 1, 2, 3, 2, 2], strict=True)
+        zip(ROSTER, [2, 2, 3, 5, 2, 3, 4, 1, 2, 3, 2, 2], strict=True)
     )
     assert report.bound == 2
     wang = Clerk.objects.get(clerk_no="002")

@@ -4,9 +4,10 @@ It needs LibreOffice, which is no part of the set-up: `apt-get install libreoffi
 `bin/test -m libreoffice`. Without LibreOffice the test fails; it is left out of the ordinary run by its marker.
 """
 
+import csv
 import shutil
 import subprocess
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,37 @@ import pytest
 from payroll_exports.models import ExportProfile, Salary
 from payroll_exports.pay_run import close_month
 from payroll_exports.profile_files import run_profile
+from payroll_exports.roster import import_roster
+from payroll_exports.roster_export import roster_export
 from portfolios.models import Clerk, Month, User
+from tests.identity import identify_everyone, resident_id
 from tests.small_chain import SmallChain, day
 
 pytestmark = [pytest.mark.django_db, pytest.mark.libreoffice]
 
 FORMULAS = ["=1+1", "+86", "-5", "@x", "\tx"]
-IDENTITY_NO = "110105199001010001"
+# Of LibreOffice's filter for CSV: a comma, a double quote, the encoding, from the first line on.
+UTF_8, GB18030 = "44,34,76,1", "44,34,85,1"
 
 
-def opened(path: Path, *options: str) -> list[list[Any]]:
-    """The first sheet's cells as LibreOffice saves them again."""
+def saved_again(path: Path, form: str, *options: str) -> bytes:
+    """The file as LibreOffice opens it and saves it in another form."""
     program = shutil.which("soffice")
     assert program, "LibreOffice is not there: apt-get install libreoffice-calc"
     target = path.parent / "opened"
     command = [program, f"-env:UserInstallation=file://{path.parent}/profile", "--headless", *options]
-    subprocess.run([*command, "--convert-to", "xlsx", "--outdir", target, path], check=True, timeout=120)
-    book = openpyxl.load_workbook(BytesIO((target / f"{path.stem}.xlsx").read_bytes()))
+    subprocess.run([*command, "--convert-to", form, "--outdir", target, path], check=True, timeout=120)
+    return (target / f"{path.stem}.{form.partition(':')[0]}").read_bytes()
+
+
+def opened(path: Path, *options: str) -> list[list[Any]]:
+    """The first sheet's cells as LibreOffice saves them again."""
+    book = openpyxl.load_workbook(BytesIO(saved_again(path, "xlsx", *options)))
     return [list(row) for row in book.worksheets[0].iter_rows()]
+
+
+def csv_rows(content: bytes) -> list[list[str]]:
+    return list(csv.reader(StringIO(content.decode("utf-8-sig"), newline="")))
 
 
 @pytest.fixture
@@ -54,16 +68,16 @@ def profile(layout: str) -> ExportProfile:
     texts = [[f"H{place}", "text", text] for place, text in enumerate(FORMULAS)]
     columns = [
         ["no", "clerk_no", ""],
-        ["identity", "reference", "identity"],
+        ["identity", "identity_no", ""],
         ["day", "month_ends", ""],
         ["base", "sum", "BASE"],
         ["back", "sum", "CLAWBACK"],
     ]
+    identify_everyone()
     return ExportProfile.objects.create(
         name="test",
         layout=layout,
         columns=[*columns, *texts],
-        references={no: {"identity": IDENTITY_NO} for no in Clerk.objects.values_list("clerk_no", flat=True)},
         changed_by=User.objects.create(username="hr", office=User.Office.HR),
     )
 
@@ -72,7 +86,7 @@ def test_a_workbook_in_libreoffice(february: Month, tmp_path: Path) -> None:
     path = tmp_path / "pay.xlsx"
     path.write_bytes(run_profile(profile("xlsx"), february).files[0].content)
     first = opened(path)[1]
-    assert [cell.value for cell in first[:2]] == ["007", IDENTITY_NO]
+    assert [cell.value for cell in first[:2]] == ["007", resident_id(1)]
     assert {cell.data_type for cell in (*first[:2], *first[5:])} == {"s"}
     assert first[2].value.date() == february.ends_on
     assert [(cell.value, cell.data_type) for cell in first[3:5]] == [(5123.45, "n"), (-7, "n")]
@@ -82,8 +96,52 @@ def test_a_workbook_in_libreoffice(february: Month, tmp_path: Path) -> None:
 def test_a_csv_file_in_libreoffice(february: Month, tmp_path: Path) -> None:
     path = tmp_path / "pay.csv"
     path.write_bytes(run_profile(profile("csv"), february).files[0].content)
-    # Comma, double quote, UTF-8, from the first line on.
-    rows = opened(path, "--infilter=CSV:44,34,76,1")
+    rows = opened(path, f"--infilter=CSV:{UTF_8}")
     assert "f" not in {cell.data_type for row in rows for cell in row}
     assert [(cell.value, cell.data_type) for cell in rows[1][3:5]] == [(5123.45, "n"), (-7, "n")]
     assert {cell.data_type for cell in rows[1][5:]} == {"s"}
+
+
+@pytest.fixture
+def people() -> None:
+    """Clerks whose numbers and names a spreadsheet likes to change."""
+    names = {"007": "=1+1", "0012": "䶮", "110105199001010029": "李娜", "3E5": "-5", "2026-01": "王, 伟"}
+    for number, name in names.items():
+        Clerk.objects.create(clerk_no=number, name=name, hired_on=day("01-01"))
+    identify_everyone()
+
+
+@pytest.mark.parametrize("name", ["clerks", "identity_documents"])
+def test_a_workbook_that_libreoffice_saves_as_csv_is_the_csv_file(people: None, tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.xlsx"
+    path.write_bytes(roster_export(name, format="xlsx").content)
+    saved = saved_again(path, f"csv:Text - txt - csv (StarCalc):{UTF_8}")
+    rows = csv_rows(saved)
+    assert rows == csv_rows(roster_export(name, format="csv").content)
+    assert len(rows) == 6
+
+
+def test_what_libreoffice_saved_comes_in_unchanged(people: None, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("clerks", "identity_documents"):
+        path = tmp_path / f"{name}.xlsx"
+        path.write_bytes(roster_export(name, format="xlsx").content)
+        (folder / path.name).write_bytes(saved_again(path, "xlsx"))
+    report = import_roster(folder, errors_path=tmp_path / "errors.csv")
+    assert [(file.new, file.changed, file.unchanged) for file in report.files] == [(0, 0, 5), (0, 0, 5)]
+
+
+def test_chinese_in_gb18030_opens_right(people: None, tmp_path: Path) -> None:
+    path = tmp_path / "clerks.csv"
+    path.write_bytes(roster_export("clerks", format="csv", encoding="gb18030").content)
+    # The first column as text, as whoever opens it must say of any CSV file.
+    rows = opened(path, f"--infilter=CSV:{GB18030},1/2")
+    assert {row[0].value: row[1].value for row in rows[1:]} == {
+        "007": "'=1+1",
+        "0012": "䶮",
+        "110105199001010029": "李娜",
+        "3E5": "'-5",
+        "2026-01": "王, 伟",
+    }
+    assert "f" not in {cell.data_type for row in rows for cell in row}

@@ -1,4 +1,4 @@
-"""manage.py export_roster --out DIR: the twelve roster files, as import_roster reads them."""
+"""manage.py export_roster --out DIR: the thirteen roster files, as import_roster reads them."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         try:
             out.mkdir(parents=True, exist_ok=True)
             for export in export_roster(out, format=format, encoding=encoding):
-                self.stdout.write(f"{export.name:<20}{export.rows:>10,}")
+                self.stdout.write(f"{export.name:<24}{export.rows:>10,}")
         except (ExportRefused, OutputFileError) as error:
             raise CommandError(str(error)) from error
         except OSError as error:

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         self._tell(report, dry_run)
 
     def _tell(self, report: RosterReport, dry_run: bool) -> None:
-        line = "{:<18}{:>10}{:>10}{:>12}".format
+        line = "{:<24}{:>10}{:>10}{:>12}".format
         self.stdout.write(line(_("file"), _("new"), _("changed"), _("unchanged")))
         for file in report.files:
             self.stdout.write(line(file.file, f"{file.new:,}", f"{file.changed:,}", f"{file.unchanged:,}"))
