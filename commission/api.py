@@ -98,6 +98,8 @@ _REFUSED = {401: Refusal, 503: Refusal}
 @api.post(
     "/tickets",
     url_name="tickets",
+    summary="Send tickets",
+    tags=["Tickets"],
     response={200: BookedTickets, 400: Refusal, 409: Refusal, 413: Refusal, 422: Refusal, **_REFUSED},
 )
 def post_tickets(request: HttpRequest, sent: TakenTickets) -> BookedTickets:
@@ -109,6 +111,8 @@ def post_tickets(request: HttpRequest, sent: TakenTickets) -> BookedTickets:
 @api.get(
     "/tickets/{store_no}/{business_date}/{path:ticket_no}",
     url_name="stored_ticket",
+    summary="What became of a ticket",
+    tags=["Tickets"],
     response={200: StoredTicket, 404: Refusal, **_REFUSED},
 )
 def get_ticket(
@@ -128,6 +132,8 @@ def get_ticket(
 @api.get(
     "/stores/{store_no}/days/{business_date}",
     url_name="store_day",
+    summary="A store's day",
+    tags=["Tickets"],
     response={200: StoreDay, 404: Refusal, **_REFUSED},
 )
 def get_store_day(request: HttpRequest, store_no: Path[str], business_date: Path[str]) -> StoreDay:

@@ -8,6 +8,7 @@ unknown field or a text with blanks around it is an error. What the texts say ha
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 MOST_TICKETS = 1_000
@@ -71,7 +72,28 @@ class TakenTicket(_Taken):
     lines: list[TakenLine] = Field(min_length=1)
 
 
+_EXAMPLE: JsonDict = {
+    "store_no": "S01",
+    "business_date": "2026-01-05",
+    "ticket_no": "T0001",
+    "sold_at": "2026-01-05T18:05:00+08:00",
+    "member_no": "88000001",
+    "lines": [
+        {
+            "line_no": 1,
+            "clerk_no": "C02",
+            "product_no": "6901234567890",
+            "category": "OTC",
+            "quantity": "1",
+            "net_amount": "200.00",
+        }
+    ],
+}
+
+
 class TakenTickets(_Taken):
+    model_config = ConfigDict(json_schema_extra={"example": {"tickets": [_EXAMPLE]}})
+
     tickets: list[TakenTicket] = Field(min_length=1, max_length=MOST_TICKETS)
 
 
@@ -180,6 +202,6 @@ class Refusal(BaseModel):
     """Why a request came to nothing. `code` is for programs, the rest for people."""
 
     code: Literal["unauthorized", "not_found", "not_json", "too_large", "refused", "conflict", "busy"]
-    message: str
+    message: str = Field(description="In the language of Accept-Language.")
     problems: list[Problem] = []
     conflicts: list[Conflict] = []

@@ -95,7 +95,7 @@ def book_tickets(sent: TakenTickets, *, token: ApiToken) -> BookedTickets:
     except ImportRefused as refusal:
         raise _refused(refusal.problems, places, token) from None
     # What another request has booked meanwhile, and what is twice in this one, is a repeat.
-    booked = set(_keys(Sale.objects.filter(booking=report.booking))) if report.booking else set()
+    booked = set(_keys(report.sales))
     outcomes = [
         TicketOutcome(
             index=index,

@@ -52,13 +52,12 @@ def _totals(line: str, rate: str) -> str:
     return ", ".join(f"CAST(SUM({amount}) AS bigint) AS {name}" for name, amount in sums.items())
 
 
-def store(booking: Booking, newest_part: int, rows: int) -> None:
+def store(booking: Booking, newest_sale: int, newest_part: int, rows: int) -> None:
     """Stores tickets, the parts of their sale lines, and the lines.
 
     Ids follow the booking order. Those of tickets and parts are given here, so that a line knows both and need not be
     joined to what has just been stored.
     """
-    (newest_sale,) = newest(Sale)
     execute(
         "INSERT INTO commission_sale "
         "(id, store_id, business_date, month_number, ticket_no, sold_at, member_id, booking_id) "

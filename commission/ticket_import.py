@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.db import connection, transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from commission.attribution import attribute, lock_ledger
-from commission.models import Attribution, Booking, SaleLine, SalePart
+from commission.models import Attribution, Booking, Sale, SaleLine, SalePart
 from commission.plan_book import Named, PlanBook
 from commission.ticket_booking import match_returns, newest, return_parts, store
 from commission.ticket_lines import COLUMNS
@@ -40,7 +40,8 @@ class TicketReport:
     """What the import of a file, or of a request, did."""
 
     file: str
-    booking: Booking | None = None
+    # The tickets that are new.
+    sales: QuerySet[Sale] = field(default_factory=Sale.objects.none)
     rows: int = 0
     tickets: int = 0
     repeated: int = 0
@@ -110,8 +111,8 @@ def import_rows(
             _hold_and_compare(name, problems, report, plans, named)
             problems.refuse_if_any()
             if execute("SELECT 1 FROM staged_run LIMIT 1"):
-                report.booking = Booking.objects.create(source=source[:200], recorded_by=recorded_by)
-                _book(report.booking, problems, report, progress)
+                booking = Booking.objects.create(source=source[:200], recorded_by=recorded_by)
+                _book(booking, problems, report, progress)
             if dry_run:
                 transaction.set_rollback(True)
     finally:
@@ -148,15 +149,17 @@ def _hold_and_compare(
 def _book(booking: Booking, problems: ImportProblems, report: TicketReport, progress: Progress) -> None:
     """Stores what is staged, finds the originals of returns, attributes all that is new, and counts it."""
     progress(_("storing"), report.rows)
-    newest_part, newest_line, newest_attribution = newest(SalePart, SaleLine, Attribution)
-    store(booking, newest_part, report.rows)
+    newest_sale, newest_part, newest_line, newest_attribution = newest(Sale, SalePart, SaleLine, Attribution)
+    store(booking, newest_sale, newest_part, report.rows)
     if match_returns(report.file, booking, problems):
         return_parts()
     problems.refuse_if_any()
     refresh_statistics("commission_salepart", report.rows)
     progress(_("attributing"), report.rows)
     report.attributions = attribute(booking=booking, after=newest_part)
-    report.tickets = booking.sales.count()
+    # By their numbers: no index finds the tickets of a booking.
+    report.sales = Sale.objects.filter(pk__gt=newest_sale, booking=booking)
+    report.tickets = report.sales.count()
     totals = SaleLine.objects.filter(pk__gt=newest_line).aggregate(
         lines=Count("pk"), net=Sum("net_amount"), waiting=Count("pk", filter=Q(part=None))
     )
