@@ -179,6 +179,12 @@ class SalePart(models.Model):
         indexes = [
             models.Index(name="part_of_original", fields=["original"], condition=Q(original__isnull=False)),
             models.Index(name="part_corrected", fields=["correction"], condition=Q(correction__isnull=False)),
+            # The few tickets with more than one part that is a sale: who counts tickets counts parts, and looks here.
+            models.Index(
+                name="part_further",
+                fields=["business_date", "sale"],
+                condition=Q(number__gt=1, original__isnull=True),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(name="one_part_per_number", fields=["sale", "number"]),
@@ -434,6 +440,12 @@ class Attribution(models.Model):
                 include=["kind", "pay_line", "server_credit_amount", "server_commission_amount"],
             ),
             models.Index(name="attribution_corrects", fields=["corrects"], condition=Q(corrects__isnull=False)),
+            # What may be dated before the month that it is posted to.
+            models.Index(
+                name="attribution_late",
+                fields=["month", "business_date"],
+                condition=Q(reason__in=["LATE", "CORRECTION"]),
+            ),
         ]
         constraints = [
             models.CheckConstraint(

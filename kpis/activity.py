@@ -8,10 +8,11 @@ after March has closed counts on 2026-04-01.
 import datetime as dt
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Greatest
 
 from commission.models import Attribution, SalePart
+from portfolios.models import Month
 
 # Returns are no purchases; a return stays one when it is late, settled without its original, or the other member's
 # after a correction.
@@ -27,22 +28,28 @@ def member_activity(*, before: dt.date, since: dt.date | None = None) -> models.
     credit between clerks and are left out: what the member bought is what was booked first. A ticket whose member or
     server was corrected counts as it stands: a card that was forgotten did buy.
     """
+    # The months say the same as the activity date, more roughly: they spare reading the others.
+    within = Q(month__starts_on__lt=before, activity_date__lt=before)
+    if since is not None:
+        within &= Q(month__ends_on__gte=since, activity_date__gte=since)
+    # Posted to the month of its business date, a part is dated within it; posted later, before it.
+    return _counted(Greatest(F("business_date"), F("month__starts_on"))).filter(within)
+
+
+def posted_activity(month: Month, *, before: dt.date) -> models.QuerySet[Attribution]:
+    """The same of one month alone, as far as it counts before a day of it or the day after it."""
+    counted = _counted(Greatest(F("business_date"), Value(month.starts_on)))
+    return counted.filter(month=month, business_date__lt=before)
+
+
+def _counted(activity_date: Greatest) -> models.QuerySet[Attribution]:
     # One list, worked out once: there are few.
     corrected = Q(part__in=SalePart.objects.filter(correction__isnull=False).values("pk"))
     reversals = Attribution.objects.filter(corrects=OuterRef("pk"), reverses=True)
     booked_first = ~corrected & ~Q(reason=Attribution.Reason.CORRECTION)
     as_it_stands = corrected & Q(reverses=False) & ~Exists(reversals)
-    # The months say the same as the activity date, more roughly: they spare reading the others.
-    within = Q(month__starts_on__lt=before, activity_date__lt=before)
-    if since is not None:
-        within &= Q(month__ends_on__gte=since, activity_date__gte=since)
     return (
         Attribution.objects.filter(member__isnull=False)
         .filter(booked_first | as_it_stands)
-        .annotate(
-            # Posted to the month of its business date, a part is dated within it; posted later, before it.
-            activity_date=Greatest(F("business_date"), F("month__starts_on")),
-            net_amount=F("commissionable_amount") + F("excluded_amount"),
-        )
-        .filter(within)
+        .annotate(activity_date=activity_date, net_amount=F("commissionable_amount") + F("excluded_amount"))
     )

@@ -1,7 +1,8 @@
 """The measures of every clerk's month, for the whole chain at once: how new members take on, who stays, what is spent.
 
-One statement reads the tickets of the last months once and adds up each book's sums; a clerk with 40 active members who
-spent 6,000.00 in 60 tickets has 150.00 a member and 100.00 a ticket. An open month's are those of the last night.
+What members spent is added up from the table that the movement is made from; only the tickets of new members are read
+once more. A clerk with 40 active members who spent 6,000.00 in 60 tickets has 150.00 a member and 100.00 a ticket. An
+open month's are those of the last night.
 """
 
 import datetime as dt
@@ -11,18 +12,19 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import Case, F, Min, Q, Sum, When
+from django.db.models import Case, F, Q, Sum, Value, When
 
 from commission.bands import accelerators
-from commission.models import Attribution
+from commission.models import Attribution, SalePart
 from kpis.activity import PURCHASE, member_activity
 from kpis.contact_results import calls_between
 from kpis.measure_models import SUMS, MeasureMonth, MeasuresSoFar, MeasureSums
+from kpis.member_states import TABLE, classified, earliest_purchase, key_list_sql, sales_of_several_parts
 from kpis.models import MemberGroup, PortfolioMonth
 from kpis.movement import movement_so_far
 from kpis.upkeep import month_upkeep
 from portfolios.duplicates import surviving_cards_sql
-from portfolios.models import Binding, Member, Month, Posting, Store
+from portfolios.models import Member, Month, Posting, Store
 from portfolios.months import next_number
 from portfolios.postings import postings_in
 
@@ -56,7 +58,9 @@ def measure_as_closed(month: Month) -> None:
 
 def _write_so_far(month: Month, last: dt.date) -> int:
     after = last + dt.timedelta(days=1)
-    rows = [MeasuresSoFar(month=month, as_of=after, **row) for row in _books(month, last, movement_so_far(month, last))]
+    with classified(month, last):
+        books = _books(month, last, movement_so_far(month, last))
+    rows = [MeasuresSoFar(month=month, as_of=after, **row) for row in books]
     return len(MeasuresSoFar.objects.bulk_create(rows, batch_size=500))
 
 
@@ -127,7 +131,7 @@ def _pay(month: Month) -> dict[int, tuple[int, int]]:
             .values_list(side)
             .annotate(
                 commission=Sum(f"{side}_commission_amount"),
-                own=Sum(f"{side}_commission_amount", filter=kind, default=0),
+                own=Sum("owner_commission_amount", filter=kind, default=0) if side == "owner" else Value(0),
                 credit=Sum(f"{side}_credit_amount"),
             )
         )
@@ -149,13 +153,16 @@ def _days_after(column: str, days: int) -> str:
     return f"{column} + {days}" if connection.vendor == "postgresql" else f"date({column}, '+{days} days')"
 
 
-def _read_since(month: Month) -> dt.date:
-    """From which activity on tickets matter: new members of 90 days, the activity window, what late tickets reach."""
-    late = Attribution.objects.filter(month=month).aggregate(first=Min("business_date"))["first"]
-    longest = max(*REPURCHASE_DAYS, settings.ACTIVITY_WINDOW_DAYS)
-    return min(
-        month.starts_on - dt.timedelta(days=longest),
-        (late or month.starts_on) - dt.timedelta(days=settings.EFFECTIVE_DAYS),
+def _newcomer_parts(since: dt.date, last: dt.date) -> models.QuerySet[Any]:
+    """The tickets' parts, up to the day, of the cards enrolled since, and of the merged cards."""
+    # A return is no purchase, and an exchange is a purchase of what was taken home.
+    enrolled = Member.objects.filter(enrolled_on__range=(since, last)).values("pk")
+    merged = Member.objects.filter(merged_into__isnull=False, counted_to__lte=last).values("pk")
+    return (
+        member_activity(since=since, before=last + dt.timedelta(days=1))
+        .filter(Q(member__in=enrolled) | Q(member__in=merged))
+        .annotate(bought_amount=Case(When(PURCHASE, then=F("net_amount")), output_field=models.BigIntegerField()))
+        .values("part_id", "member_id", "activity_date", "business_date", "bought_amount")
     )
 
 
@@ -164,71 +171,56 @@ def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
 
     New members count for who enrolled them, key members for their owner at opening, spend for the owner on the day.
     """
-    since = _read_since(month)
-    # A return is no purchase, and an exchange is a purchase of what was taken home.
-    parts, part_params = (
-        member_activity(since=since, before=last + dt.timedelta(days=1))
-        .annotate(
-            sale_id=F("part__sale"),
-            bought_amount=Case(When(PURCHASE, then=F("net_amount")), output_field=models.BigIntegerField()),
-        )
-        .values("member_id", "sale_id", "activity_date", "business_date", "net_amount", "bought_amount")
-    ).query.sql_with_params()
-    asked = [f"{_days_after('enrolled_on', days)} BETWEEN %s AND %s" for days in REPURCHASE_DAYS]
-    window_start = last - dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
-    keys = (
-        ("UNNEST(STRING_TO_ARRAY(member_ids, ','))", "keys")
-        if connection.vendor == "postgresql"
-        else ("JSON_EACH('[' || member_ids || ']')", "keys.value")
+    # New members of 90 days, and those for whom a late ticket may be the effective purchase.
+    since = min(
+        month.starts_on - dt.timedelta(days=max(REPURCHASE_DAYS)),
+        earliest_purchase(month) - dt.timedelta(days=settings.EFFECTIVE_DAYS),
     )
+    parts, part_params = _newcomer_parts(since, last).query.sql_with_params()
+    several, several_params = (
+        SalePart.objects.filter(sale__in=sales_of_several_parts(since, last))
+        .values("id", "sale_id")
+        .query.sql_with_params()
+    )
+    asked = [f"{_days_after('enrolled_on', days)} BETWEEN %s AND %s" for days in REPURCHASE_DAYS]
+    keys, key = key_list_sql()
     within = ", ".join(
-        f"COUNT(DISTINCT CASE WHEN bought IS NOT NULL AND ticket.business_date <= {_days_after('enrolled_on', days)} "
-        f"THEN ticket.business_date END) AS days_{days}"
+        f"MAX(CASE WHEN bought IS NOT NULL AND ticket.business_date <= {_days_after('enrolled_on', days)} "
+        f"THEN ticket.business_date END) AS bought_{days}"
         for days in REPURCHASE_DAYS
     )
     repurchases = ", ".join(
-        f"COUNT(CASE WHEN {condition} THEN 1 END), COUNT(CASE WHEN days_{days} > 1 AND {condition} THEN 1 END)"
+        f"COUNT(CASE WHEN {condition} THEN 1 END), "
+        f"COUNT(CASE WHEN bought_{days} > bought_first AND {condition} THEN 1 END)"
         for days, condition in zip(REPURCHASE_DAYS, asked, strict=True)
     )
     effective_until = _days_after("enrolled_on", settings.EFFECTIVE_DAYS)
     member = Member._meta.db_table
+    once = "MATERIALIZED" if connection.vendor == "postgresql" else ""
     statement = f"""
         WITH part AS ({parts}),
+        several AS {once} ({several}),
         merged AS ({surviving_cards_sql()}),
         ticket AS (
-            SELECT COALESCE(survivor_id, member_id) AS member_id, part.sale_id, activity_date, business_date,
-                SUM(net_amount) AS net, SUM(bought_amount) AS bought
-            FROM part LEFT JOIN merged ON card_id = member_id
-            GROUP BY COALESCE(survivor_id, member_id), part.sale_id, activity_date, business_date
+            SELECT COALESCE(survivor_id, member_id) AS member_id, activity_date, business_date,
+                SUM(bought_amount) AS bought
+            FROM part
+            LEFT JOIN merged ON card_id = member_id
+            LEFT JOIN several ON several.id = part.part_id
+            GROUP BY COALESCE(survivor_id, member_id), COALESCE(sale_id, -part_id), activity_date, business_date
         ),
         newcomer AS (
             SELECT id, enrolled_by_id, store_id, enrolled_on, {within},
+                MIN(CASE WHEN bought IS NOT NULL THEN ticket.business_date END) AS bought_first,
                 MIN(CASE WHEN bought >= %s AND ticket.business_date <= {effective_until} THEN activity_date END)
                     AS effective_on
             FROM {member} LEFT JOIN ticket ON member_id = id AND ticket.business_date >= enrolled_on
             WHERE enrolled_on BETWEEN %s AND %s AND (merged_into_id IS NULL OR counted_to > %s)
             GROUP BY id, enrolled_by_id, store_id, enrolled_on
         ),
-        customer AS (
-            SELECT member_id,
-                SUM(CASE WHEN activity_date >= %s THEN net ELSE 0 END) AS spend,
-                SUM(CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN bought ELSE 0 END) AS bought,
-                COUNT(CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN 1 END) AS tickets,
-                COUNT(DISTINCT CASE WHEN activity_date >= %s AND bought IS NOT NULL THEN activity_date END) AS days
-            FROM ticket
-            GROUP BY member_id
-            HAVING MAX(CASE WHEN bought IS NOT NULL THEN activity_date END) >= %s
-        ),
-        active AS (
-            SELECT customer.*, clerk_id, CASE WHEN clerk_id IS NULL THEN store_id END AS list_id
-            FROM customer
-            JOIN {member} ON {member}.id = customer.member_id AND counted_from <= %s AND counted_to > %s
-            LEFT JOIN {Binding._meta.db_table} AS binding ON binding.member_id = customer.member_id
-                AND voided_by_id IS NULL AND valid_from <= %s AND valid_to > %s
-        ),
         key_member AS (
-            SELECT CAST({keys[1]} AS bigint) AS member_id, last_clerk_id, last_store_id
-            FROM {MemberGroup._meta.db_table} CROSS JOIN {keys[0]} AS keys
+            SELECT {key} AS member_id, last_clerk_id, last_store_id
+            FROM {MemberGroup._meta.db_table} CROSS JOIN {keys} AS keys
             WHERE month_id = %s AND at_closing AND closing_tier IN ('A', 'B')
         ),
         book (clerk_id, store_id, {", ".join(_MEMBER_SUMS)}) AS (
@@ -239,31 +231,28 @@ def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
             GROUP BY enrolled_by_id, CASE WHEN enrolled_by_id IS NULL THEN store_id END
             UNION ALL
             SELECT last_clerk_id, CASE WHEN last_clerk_id IS NULL THEN last_store_id END, 0, 0, 0, 0, 0, 0, 0,
-                COUNT(*), COUNT(active.member_id), 0, 0, 0, 0, 0
+                COUNT(*), COUNT(active.id), 0, 0, 0, 0, 0
             FROM key_member
             LEFT JOIN merged ON card_id = key_member.member_id
-            LEFT JOIN active ON active.member_id = COALESCE(survivor_id, key_member.member_id)
+            LEFT JOIN {TABLE} AS active
+                ON active.id = COALESCE(survivor_id, key_member.member_id) AND active.active_closing
             GROUP BY last_clerk_id, CASE WHEN last_clerk_id IS NULL THEN last_store_id END
             UNION ALL
-            SELECT clerk_id, list_id, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                COUNT(*), SUM(spend), SUM(bought), SUM(tickets), SUM(days)
-            FROM active
-            GROUP BY clerk_id, list_id
+            SELECT last_clerk, last_list, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                COUNT(*), SUM(month_spend), SUM(bought_amount), SUM(tickets), SUM(days)
+            FROM {TABLE}
+            WHERE active_closing
+            GROUP BY last_clerk, last_list
         )
-        SELECT clerk_id, store_id, {", ".join(f"SUM({name})" for name in _MEMBER_SUMS)}
+        SELECT clerk_id, store_id, {", ".join(f"COALESCE(SUM({name}), 0)" for name in _MEMBER_SUMS)}
         FROM book GROUP BY clerk_id, store_id"""
     first = month.starts_on
     params = [
-        *part_params, *[last] * 3,
+        *part_params, *several_params, *[last] * 3,
         settings.EFFECTIVE_PURCHASE_AMOUNT, since, last, last,
-        *[first] * 4, window_start,
-        *[last] * 4,
         next_number(month.pk, -1),
         first, *[first, last] * (2 * len(REPURCHASE_DAYS)),
     ]  # fmt: skip
-    with transaction.atomic(), connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # It cannot estimate the rows behind the grouped tickets, and would compile longer than the work takes.
-            cursor.execute("SET LOCAL jit = off")
+    with classified(month, last), connection.cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall()

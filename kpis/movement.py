@@ -12,9 +12,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
-from django.db import models, transaction
+from django.db import models
 
 from kpis.classification import Transition, keep, transitions
+from kpis.member_states import classified
 from kpis.models import PortfolioMonth, StoreMonth
 from portfolios.models import Clerk, Month, Posting, Store
 from portfolios.months import next_number
@@ -213,7 +214,7 @@ def freeze(month: Month) -> list[PortfolioMonth]:
 
     Raises MovementError as `movement` does.
     """
-    with transaction.atomic():
+    with classified(month):
         found = _checked(month, keep(month))
         StoreMonth.objects.bulk_create(_store_months(month, found))
         return PortfolioMonth.objects.bulk_create(_portfolio_months(month, found.books))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q, Sum
 from django.db.models.functions import Cast
 
@@ -102,16 +102,31 @@ def bounds_of(customers: str, prefix: str = "") -> tuple[str, str]:
     of its columns begin with `prefix`. Places k <= ceil(p n) are those with k - 1 < p n: so it stays with integers.
     """
     in_store = ranked_in_store()
-    statement = f"""
-        SELECT {f"home_id AS {prefix}home_id," if in_store else ""}
-            MIN(CASE WHEN 100 * (place - 1) < {A_PERCENT} * places THEN spend END) AS {prefix}a_bound,
-            MIN(CASE WHEN 100 * (place - 1) < {B_PERCENT} * places THEN spend END) AS {prefix}b_bound
-        FROM (
-            SELECT spend, {"store_id AS home_id," if in_store else ""}
-                ROW_NUMBER() OVER ({"PARTITION BY store_id" if in_store else ""} ORDER BY spend DESC) AS place,
-                COUNT(*) OVER ({"PARTITION BY store_id" if in_store else ""}) AS places
-            FROM {customers} {f"JOIN portfolios_member ON id = {customers}.member_id" if in_store else ""}
-            WHERE spend > 0
-        ) AS ranked
-        {"GROUP BY home_id" if in_store else ""}"""
+    home, in_home = (f"home_id AS {prefix}home_id,", "GROUP BY home_id") if in_store else ("", "")
+    ranked = f"""
+        SELECT spend {", store_id AS home_id" if in_store else ""}
+        FROM {customers} {f"JOIN portfolios_member ON id = {customers}.member_id" if in_store else ""}
+        WHERE spend > 0"""
+    if connection.vendor == "postgresql":
+        # In a list alone they are sorted in a third of the time that it takes to number rows.
+        statement = f"""
+            SELECT {home}
+                spends[({A_PERCENT} * places + 99) / 100] AS {prefix}a_bound,
+                spends[({B_PERCENT} * places + 99) / 100] AS {prefix}b_bound
+            FROM (
+                SELECT {"home_id," if in_store else ""}
+                    ARRAY_AGG(spend ORDER BY spend DESC) AS spends, COUNT(*) AS places
+                FROM ({ranked}) AS ranked {in_home}
+            ) AS list"""
+    else:
+        statement = f"""
+            SELECT {home}
+                MIN(CASE WHEN 100 * (place - 1) < {A_PERCENT} * places THEN spend END) AS {prefix}a_bound,
+                MIN(CASE WHEN 100 * (place - 1) < {B_PERCENT} * places THEN spend END) AS {prefix}b_bound
+            FROM (
+                SELECT ranked.*, ROW_NUMBER() OVER (own ORDER BY spend DESC) AS place, COUNT(*) OVER own AS places
+                FROM ({ranked}) AS ranked
+                WINDOW own AS ({"PARTITION BY home_id" if in_store else ""})
+            ) AS placed
+            {in_home}"""
     return statement, f"{prefix}home_id = store_id" if in_store else "TRUE"

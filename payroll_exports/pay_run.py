@@ -26,6 +26,7 @@ from commission.models import Attribution, SaleLine, SalePart
 from commission.money import format_amount
 from commission.ticket_corrections import waiting_corrections
 from kpis.measures import freeze_measures
+from kpis.member_states import classified
 from kpis.models import PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze
 from kpis.scorecard import freeze_scores
@@ -417,13 +418,14 @@ def close_month(
         checks = close_checklist(month)
         _refuse_if_blocked(month, checks)
         tell(_("portfolios"))
-        try:
-            books = freeze(month)
-        except MovementError as error:
-            raise CloseRefused(str(error)) from error
-        tell(_("measures"))
-        freeze_measures(month)
-        freeze_scores(month)
+        with classified(month):
+            try:
+                books = freeze(month)
+            except MovementError as error:
+                raise CloseRefused(str(error)) from error
+            tell(_("measures"))
+            freeze_measures(month)
+            freeze_scores(month)
         tell(_("payslips"))
         _lock_payslips(month, books)
         record_held(month)
