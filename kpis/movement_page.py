@@ -13,12 +13,13 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from kpis.charts import Chart
 from kpis.cohorts import Cohort, HeatMap, cohorts, heat_map
+from kpis.difference_bars import DifferenceChart
 from kpis.models import PortfolioMonth, StoreMonth
 from kpis.month_lines import LinesChart, MonthEnd, month_ends, month_lines
 from kpis.movement import FIGURES
 from kpis.movement_members import FALLEN, RISEN, Scope, tier_changes_by
 from kpis.movement_pictures import LABELS, MOVEMENT, book_pictures
-from kpis.store_comparison import StoresChart, store_bars
+from kpis.store_comparison import store_bars
 from portfolios.models import Store
 
 # What each list of members is called.
@@ -115,7 +116,7 @@ class MovementPage:
     cohorts: list[Cohort]
     heat_map: HeatMap | None
     tables: list[Table] = field(default_factory=list)
-    stores: StoresChart | None = None
+    stores: DifferenceChart | None = None
 
 
 def address(scope: Scope, name: str = "movement", *more: str) -> str:

@@ -52,6 +52,12 @@ class ClerkMonth:
     charts: tuple[Chart, ...]
 
     @property
+    def year_amount(self) -> int | None:
+        """What the year's payslips pay up to and with this one."""
+        lines = self.payslip.document.get("year_lines") if self.payslip else None
+        return sum(line["amount"] for line in lines) if lines else None
+
+    @property
     def key_members(self) -> int | None:
         """A and B members at closing."""
         return self.movement.tier_a + self.movement.tier_b if self.movement else None

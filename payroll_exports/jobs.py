@@ -12,10 +12,11 @@ from celery import shared_task
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
+from django.utils.translation import get_language, ngettext, override
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, override
 
 from payroll_exports.models import Job, Payslip
+from payroll_exports.pay_reports import month_reports
 from payroll_exports.pay_run import CloseRefused, approve_close, check_approval
 from payroll_exports.payslip_files import make_payslip_files, payslip_pdf
 from portfolios.models import Month, User
@@ -96,7 +97,7 @@ def make_on_worker(job_id: int, payslips: list[int], language: str) -> None:
             _tell(job)
             payslip_pdf(payslip)
         done, total = _tell(job)
-        return _made(total) if done == total else None
+        return _made(job, total) if done == total else None
 
     _run(job, make, language)
 
@@ -157,12 +158,16 @@ def _payslip_files(job: Job) -> str:
     def tell(_made: int, _lacking: int) -> None:
         _tell(job)
 
+    _tell(job)
     make_payslip_files(job.month, progress=tell)
     _done, total = _tell(job)
-    return _made(total)
+    return _made(job, total)
 
 
-def _made(total: int) -> str:
+def _made(job: Job, total: int) -> str:
+    """What is made of all payslips, in the job's language, and the message that they are there."""
+    for _report in month_reports(job.month, language=get_language() or settings.LANGUAGE_CODE):
+        _tell(job)
     return ngettext("%(count)d payslip is made as PDF.", "All %(count)d payslips are made as PDF.", total) % {
         "count": total
     }

@@ -17,6 +17,7 @@ from payroll_exports.applied_imports import AppliedRow as AppliedRow
 from payroll_exports.identity_documents import IdentityDocument as IdentityDocument
 from payroll_exports.identity_documents import IdentityRead as IdentityRead
 from payroll_exports.line_codes import LineCode
+from payroll_exports.report_models import PayReport as PayReport
 from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
 from portfolios.models import OPEN_END, Clerk, Month, Store, User
 

@@ -16,7 +16,7 @@ from payroll_exports.payslip_pdf import FAMILY, LANGUAGES, Typesetter, style_val
 
 
 def movement_pdf(scope: Scope, page: MovementPage) -> bytes:
-    """The PDF in the active language: PDF/UA-1, fonts embedded as subsets."""
+    """The PDF in the active language: PDF/A-3a and PDF/UA-1, fonts embedded as subsets."""
     # WeasyPrint loads Pango when it is imported; only who makes a PDF waits for it.
     from payroll_exports.tagged_pdf import tagged_pdf
 

@@ -8,6 +8,7 @@ import base64
 import datetime as dt
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ from kpis.scorecard import freeze_scores
 from payroll_exports.adjustments import waiting_adjustments
 from payroll_exports.earnings import COMMISSION_LINES, Earning, earnings
 from payroll_exports.models import EarningLine, Payslip
-from payroll_exports.payslip_pdf import PayslipDocument, PayslipLine
+from payroll_exports.payslip_pdf import PayslipDocument, PayslipLine, added_up
 from payroll_exports.proof import seal
 from portfolios.enrolment import hold_enrolments
 from portfolios.models import Clerk, Member, Month, Posting, Store, User
@@ -297,6 +298,7 @@ def _lock_payslips(month: Month, books: Iterable[PortfolioMonth]) -> None:
     stores = _payslip_stores(month, list(earned))
     movements = {book.clerk_id: {name: getattr(book, name) for name in FIGURES} for book in books if book.clerk_id}
     last_month = _payslip_lines(next_number(month.pk, -1))
+    years = _year_so_far(month)
 
     payslips = []
     for clerk_id in sorted(earned, key=lambda clerk_id: (stores[clerk_id].store_no, clerks[clerk_id].clerk_no)):
@@ -316,6 +318,7 @@ def _lock_payslips(month: Month, books: Iterable[PortfolioMonth]) -> None:
             previous_lines=tuple(last_month[clerk_id]) if clerk_id in last_month else None,
             verification_code="",
             currency=settings.CURRENCY,
+            year_lines=added_up([*years.get(clerk_id, ()), *(PayslipLine(*line) for line in earned[clerk_id])]),
         )
         stored = document.to_dict()
         stored["verification_code"] = verification_code(stored)
@@ -346,6 +349,17 @@ def _payslip_lines(month_id: int) -> dict[int, list[PayslipLine]]:
         payslip.clerk_id: [PayslipLine(line.line_code, line.quantity, line.amount) for line in payslip.lines.all()]
         for payslip in payslips
     }
+
+
+def _year_so_far(month: Month) -> dict[int, list[PayslipLine]]:
+    """The sum of each line of the calendar year's earlier payslips, by clerk id."""
+    january = month.pk // 100 * 100 + 1
+    lines = EarningLine.objects.filter(month__gte=january, month__lt=month.pk).values("payslip__clerk", "line_code")
+    sums = lines.annotate(count=Sum("quantity"), total=Sum("amount")).order_by()
+    found: dict[int, list[PayslipLine]] = defaultdict(list)
+    for line in sums:
+        found[line["payslip__clerk"]].append(PayslipLine(line["line_code"], line["count"], line["total"]))
+    return found
 
 
 def _payslip_stores(month: Month, clerks: list[int]) -> dict[int, Store]:

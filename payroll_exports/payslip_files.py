@@ -100,8 +100,8 @@ def kept_files(month: Month) -> Iterator[tuple[PurePosixPath, bytes, str]]:
     """Path, bytes and SHA-256 of each payslip of the month, a few in memory at a time; what lacks one gets it now."""
     for payslip in _in_batches(Payslip.objects.filter(month=month)):
         kept = payslip_pdf(payslip)
-        name = f"{_file_name(payslip.clerk.clerk_no)}.pdf"
-        path = PurePosixPath(month.name, _file_name(payslip.store.store_no), name)
+        name = f"{file_name(payslip.clerk.clerk_no)}.pdf"
+        path = PurePosixPath(month.name, file_name(payslip.store.store_no), name)
         yield path, bytes(kept.pdf), kept.sha256
 
 
@@ -127,7 +127,8 @@ def _in_batches(payslips: QuerySet[Payslip]) -> Iterator[Payslip]:
         yield from (rows[pk] for pk in keys[start : start + _BATCH])
 
 
-def _file_name(number: str) -> str:
+def file_name(number: str) -> str:
+    """A number as a file may be called on any system."""
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", number)
 
 

@@ -26,6 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import override, pgettext
 from fontTools.ttLib import TTFont
 
+from commission.money import format_amount
 from commission.templatetags.money import count, money_text
 from kpis.movement_pictures import ACTIVE_MEMBERS, MOVEMENT, PORTFOLIO, book_pictures
 from payroll_exports.line_codes import LineCode, line_name
@@ -65,8 +66,9 @@ class PayslipDocument:
     """All that a payslip says, as it was when the month was locked; `to_dict` is what is stored.
 
     Amounts are in minor units of `currency`. `ends_on` is the last day. `movement` holds the columns of
-    `export_movement`. `previous_lines` are last month's, None where there was no payslip. PayslipError where the lines
-    don't sum to `paid_amount`, or a portfolio's opening and changes don't make its closing.
+    `export_movement`. `previous_lines` are last month's, None where there was no payslip; `year_lines` those of the
+    calendar year up to and with this month, added up. PayslipError where the lines don't sum to `paid_amount`, or a
+    portfolio's opening and changes don't make its closing.
     """
 
     language: str
@@ -83,12 +85,13 @@ class PayslipDocument:
     previous_lines: tuple[PayslipLine, ...] | None
     verification_code: str
     currency: str = "CNY"
+    year_lines: tuple[PayslipLine, ...] = ()
 
     def __post_init__(self) -> None:
         who = f"Payslip {self.month} of clerk {self.clerk_no}"
         if self.language not in LANGUAGES:
             raise PayslipError(f"{who}: no payslip in {self.language!r}; choose one of {', '.join(LANGUAGES)}.")
-        for line in chain(self.lines, self.previous_lines or ()):
+        for line in chain(self.lines, self.previous_lines or (), self.year_lines):
             if line.line_code not in _LINE_CODES:
                 raise PayslipError(f"{who}: unknown line code {line.line_code!r}; known are {', '.join(LineCode)}.")
         total = sum(line.amount for line in self.lines)
@@ -124,6 +127,7 @@ class PayslipDocument:
                 "ends_on": date.fromisoformat(stored["ends_on"]),
                 "lines": tuple(PayslipLine(**line) for line in stored["lines"]),
                 "previous_lines": None if previous is None else tuple(PayslipLine(**line) for line in previous),
+                "year_lines": tuple(PayslipLine(**line) for line in stored.get("year_lines", ())),
             }
         )
 
@@ -134,6 +138,7 @@ class Page(TypedDict):
     page: str
     stylesheet: str
     identifier: bytes
+    attached: list[tuple[str, bytes, date]]
 
 
 def page_of(document: PayslipDocument) -> Page:
@@ -145,11 +150,35 @@ def page_of(document: PayslipDocument) -> Page:
         "page": page,
         "stylesheet": _stylesheet(document.language),
         "identifier": hashlib.sha256(stored).digest()[:16],
+        "attached": [("lines.json", _lines_json(document), document.ends_on)],
     }
 
 
+def _lines_json(document: PayslipDocument) -> bytes:
+    """The figures as data, with the names and forms of the payroll export."""
+    data = {
+        "month": document.month,
+        "clerk_no": document.clerk_no,
+        "clerk_name": document.clerk_name,
+        "store_no": document.store_no,
+        "currency": document.currency,
+        "verification_code": document.verification_code,
+        "paid_amount": format_amount(document.paid_amount),
+        "lines": [
+            {
+                "line_code": line.line_code,
+                "line_name": line_name(line.line_code, document.language),
+                "quantity": line.quantity,
+                "amount": format_amount(line.amount),
+            }
+            for line in document.lines
+        ],
+    }
+    return json.dumps(data, ensure_ascii=False, indent=1).encode()
+
+
 def render_payslip(document: PayslipDocument) -> bytes:
-    """The PDF of one payslip: PDF/UA-1, fonts embedded as subsets, no date or number but the document's own."""
+    """The PDF of one payslip: PDF/A-3a and PDF/UA-1, fonts as subsets, no date or number but the document's own."""
     # WeasyPrint loads Pango when it is imported. A machine that has none must still get as far as the check that says
     # so, and commands that make no PDF need not wait for it.
     from payroll_exports.tagged_pdf import tagged_pdf
@@ -254,7 +283,7 @@ def _signed(value: int, text: str) -> str:
     return f"+{text}" if value > 0 else text
 
 
-def _month_name(month: str) -> str:
+def month_name(month: str) -> str:
     """2026-10 as October 2026, in the active language."""
     return format_date(date.fromisoformat(f"{month}-01"), pgettext("format of a month, see Django's date", "F Y"))
 
@@ -265,7 +294,7 @@ def _page_values(document: PayslipDocument) -> dict[str, Any]:
     page = {
         "document": document,
         "lang": LANGUAGES[document.language],
-        "month": _month_name(document.month),
+        "month": month_name(document.month),
         "clerk_no": typeset(document.clerk_no),
         "clerk_name": typeset(document.clerk_name),
         "store_no": typeset(document.store_no),
@@ -280,6 +309,7 @@ def _page_values(document: PayslipDocument) -> dict[str, Any]:
             width=672,
         ),
         "groups": _groups(document),
+        "year": money_text(sum(line.amount for line in document.year_lines)) if document.year_lines else "",
         "less": LESS,
         "portfolio": _portfolio(document),
         "change": _change(document),
@@ -287,34 +317,52 @@ def _page_values(document: PayslipDocument) -> dict[str, Any]:
     return page | {"geta": GETA, "missing": ", ".join(typeset.missing)}
 
 
-def _groups(document: PayslipDocument) -> list[dict[str, Any]]:
-    """The lines in groups with their sums; a line or group with neither count nor amount is left out."""
-    groups = [
-        (_("Base"), [LineCode.BASE]),
-        (_("From my members"), [LineCode.OWN_SERVED, LineCode.OWN_ABSENT]),
-        (_("From covering"), [LineCode.COVERED]),
-        (_("Others"), [LineCode.UNOWNED, LineCode.WALK_IN, LineCode.BAND, LineCode.KPI]),
+def added_up(lines: Iterable[PayslipLine]) -> tuple[PayslipLine, ...]:
+    """One line per code that has a count or an amount, in the order of a payslip."""
+    sums = {code.value: [0, 0] for code in LineCode}
+    for line in lines:
+        sums[line.line_code][0] += line.quantity
+        sums[line.line_code][1] += line.amount
+    return tuple(PayslipLine(code, *pair) for code, pair in sums.items() if any(pair))
+
+
+def line_groups() -> list[tuple[str, tuple[LineCode, ...]]]:
+    """The groups of lines on a payslip, in order, each with its name in the active language."""
+    return [
+        (_("Base"), (LineCode.BASE,)),
+        (_("From my members"), (LineCode.OWN_SERVED, LineCode.OWN_ABSENT)),
+        (_("From covering"), (LineCode.COVERED,)),
+        (_("Others"), (LineCode.UNOWNED, LineCode.WALK_IN, LineCode.BAND, LineCode.KPI)),
         (
             _("Corrections"),
-            [LineCode.LATE, LineCode.CLAWBACK, LineCode.CORRECTION, LineCode.HELD, LineCode.ADJUSTMENT],
+            (LineCode.LATE, LineCode.CLAWBACK, LineCode.CORRECTION, LineCode.HELD, LineCode.ADJUSTMENT),
         ),
-        (_("Carried"), [LineCode.CARRIED_IN, LineCode.CARRIED_OUT]),
+        (_("Carried"), (LineCode.CARRIED_IN, LineCode.CARRIED_OUT)),
     ]
+
+
+def _groups(document: PayslipDocument) -> list[dict[str, Any]]:
+    """The lines in groups with their sums; what has neither count nor amount, nor had any this year, is left out."""
+    lines = {line.line_code: line for line in document.lines}
+    year = {line.line_code: line.amount for line in document.year_lines}
     shown = []
-    for name, codes in groups:
-        lines = [line for code in codes for line in document.lines if line.line_code == code]
-        lines = [line for line in lines if line.amount or line.quantity]
-        if lines:
-            total = sum(line.amount for line in lines)
-            rows = [
-                {
-                    "name": line_name(line.line_code, document.language),
-                    "count": _quantity(line),
-                    "amount": money_text(line.amount),
-                    "less": line.amount < 0,
-                }
-                for line in lines
-            ]
+    for name, codes in line_groups():
+        rows = []
+        for code in codes:
+            line = lines.get(code, PayslipLine(code, 0, 0))
+            here = bool(line.amount or line.quantity)
+            if here or year.get(code):
+                rows.append(
+                    {
+                        "name": line_name(code, document.language),
+                        "count": _quantity(line),
+                        "amount": money_text(line.amount) if here else "",
+                        "less": line.amount < 0,
+                        "year": money_text(year.get(code, 0)),
+                    }
+                )
+        if rows:
+            total = sum(lines[code].amount for code in codes if code in lines)
             shown.append({"name": name, "rows": rows, "amount": money_text(total), "less": total < 0})
     return shown
 

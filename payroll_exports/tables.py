@@ -89,6 +89,7 @@ class StorePayTable(tables.Table):
     payslips = CountColumn(_("Payslips"), total=True)
     commission_amount = MoneyColumn(_("Commission"), total=True, wide=True)
     paid_amount = MoneyColumn(_("To be paid"), total=True)
+    file = tables.Column(_("Summary"), accessor="store", orderable=False, attrs=marked("num"))
 
     class Meta:
         attrs = {"class": "ledger"}
@@ -101,3 +102,7 @@ class StorePayTable(tables.Table):
         store = record.store
         url = f"{reverse('payslips')}?month={self.month}&store={store.store_no}"
         return format_html('<a href="{}">{}</a> <span class="small">{}</span>', url, store.name, store.store_no)
+
+    def render_file(self, record: StorePay) -> SafeString:
+        url = reverse("store_summary_pdf", args=[self.month.pk, record.store.store_no])
+        return format_html('<a href="{}">PDF</a>', url)

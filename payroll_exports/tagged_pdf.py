@@ -1,17 +1,21 @@
-"""A page of well-formed XHTML becomes a tagged PDF (PDF/UA-1), by the shortest way through WeasyPrint.
+"""A page of well-formed XHTML becomes a tagged PDF to archive, by the shortest way through WeasyPrint.
 
-Page and style sheet say all: what a browser would know of each element, pictures inline, fonts by their files. The
-same page and sheet are the same bytes. No Django is needed here, so a process that makes PDFs starts without it.
+It is PDF/A-3a and PDF/UA-1 in one: whole in itself, read aloud in order, with its figures attached as data. Page and
+style sheet say all: what a browser would know of each element, pictures inline, fonts by their files. The same page,
+sheet and data are the same bytes. No Django is needed here, so a process that makes PDFs starts without it.
 """
 
 import atexit
 import zlib
+from collections.abc import Sequence
+from datetime import date, datetime, time
 from functools import cache
+from typing import Any
 from xml.etree import ElementTree
 
 from cssselect2 import ElementWrapper
-from pydyf import PDF, Stream
-from weasyprint import CSS, HTML, Document
+from pydyf import PDF, Array, Stream
+from weasyprint import CSS, HTML, Attachment, Document
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import URLFetcher
 
@@ -36,7 +40,11 @@ class _Page(HTML):
         return []
 
 
-def tagged_pdf(*, page: str, stylesheet: str, identifier: bytes) -> bytes:
+# A file inside the PDF, the data of what the page shows: its name, its bytes and the day that it is of.
+Attached = tuple[str, bytes, date]
+
+
+def tagged_pdf(*, page: str, stylesheet: str, identifier: bytes, attached: Sequence[Attached] = ()) -> bytes:
     """The PDF of a page; `identifier` is the file's own, 16 bytes.
 
     ElementTree.ParseError where the page is not well-formed: its template closes every element (`<br/>`) and escapes
@@ -45,12 +53,29 @@ def tagged_pdf(*, page: str, stylesheet: str, identifier: bytes) -> bytes:
     pdf: bytes = _Page(page).write_pdf(
         stylesheets=[_parsed(stylesheet)],
         font_config=_fonts(),
-        pdf_variant="pdf/ua-1",
-        pdf_version="1.7",
         pdf_identifier=identifier,
-        finisher=_compress_once,
+        finisher=_finish,
+        **archived(attached),
     )
     return pdf
+
+
+def archived(attached: Sequence[Attached]) -> dict[str, Any]:
+    """What makes WeasyPrint write PDF/A-3a with these files inside."""
+    return {
+        "pdf_variant": "pdf/a-3a",
+        "pdf_version": "1.7",
+        "attachments": [
+            Attachment(
+                string=content,
+                name=name,
+                relationship="Data",
+                created=datetime.combine(on, time()),
+                modified=datetime.combine(on, time()),
+            )
+            for name, content, on in attached
+        ],
+    }
 
 
 @cache
@@ -68,7 +93,35 @@ def _parsed(stylesheet: str) -> CSS:
     return CSS(string=stylesheet, font_config=_fonts())
 
 
-def _compress_once(_document: Document, pdf: PDF) -> None:
+def _finish(_document: Document, pdf: PDF) -> None:
+    claim_accessible(pdf)
+    _compress_once(pdf)
+
+
+# PDF/A has a property explained that it does not know: the one that says "PDF/UA-1".
+_UA = b"""<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/" pdfuaid:part="1"/>
+<rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/"
+ xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">
+<pdfaExtension:schemas><rdf:Bag><rdf:li rdf:parseType="Resource">
+<pdfaSchema:schema>PDF/UA identification</pdfaSchema:schema>
+<pdfaSchema:namespaceURI>http://www.aiim.org/pdfua/ns/id/</pdfaSchema:namespaceURI>
+<pdfaSchema:prefix>pdfuaid</pdfaSchema:prefix>
+<pdfaSchema:property><rdf:Seq><rdf:li rdf:parseType="Resource">
+<pdfaProperty:name>part</pdfaProperty:name><pdfaProperty:valueType>Integer</pdfaProperty:valueType>
+<pdfaProperty:category>internal</pdfaProperty:category>
+<pdfaProperty:description>The part of ISO 14289 that the file keeps to</pdfaProperty:description>
+</rdf:li></rdf:Seq></pdfaSchema:property></rdf:li></rdf:Bag></pdfaExtension:schemas></rdf:Description></rdf:RDF>"""
+
+
+def claim_accessible(pdf: PDF) -> None:
+    """Says in the metadata that the file is PDF/UA-1 too, and names each attached file once."""
+    (metadata,) = (each for each in pdf.objects if isinstance(each, Stream) and each.extra.get("Type") == "/Metadata")
+    metadata.stream = [part.replace(b"</rdf:RDF>", _UA) for part in metadata.stream]
+    if "AF" in pdf.catalog:
+        pdf.catalog["AF"] = Array(dict.fromkeys(pdf.catalog["AF"]))
+
+
+def _compress_once(pdf: PDF) -> None:
     """Compresses each stream here: pydyf would do it twice, for the file's identifier and for the file.
 
     At zlib's usual level, too: the highest one takes half as long again to save one byte in a hundred.

@@ -10,6 +10,7 @@ from payroll_exports import (
     movement_views,
     profile_views,
     roster_views,
+    statement_views,
     verify_views,
     views,
 )
@@ -25,6 +26,8 @@ urlpatterns = [
     path("movement/<month:month>/<slug:kind>/pdf/<path:number>", movement_views.movement_pdf, name="movement_pdf"),
     path("payslips/", views.payslips, name="payslips"),
     path("payslips/language/", views.payslip_language, name="payslip_language"),
+    path("payslips/<int:year>/<path:clerk_no>.pdf", statement_views.statement_pdf, name="statement_pdf"),
+    path("payslips/<int:year>/<path:clerk_no>/", statement_views.statement, name="statement"),
     path("payslips/<month:month>/<path:clerk_no>.pdf", views.payslip_pdf, name="payslip_pdf"),
     path("verify/", verify_views.verify, name="verify"),
     path("roster/", roster_views.roster, name="roster"),
@@ -49,6 +52,10 @@ urlpatterns = [
     path("months/<month:month>/payslips/make/", month_file_views.make_payslips, name="make_payslips"),
     path("months/<month:month>/job/", month_file_views.month_job, name="month_job"),
     path("months/<month:month>/job/cancel/", month_file_views.cancel_job, name="cancel_job"),
+    path("months/<month:month>/register.pdf", month_file_views.register_pdf, name="register_pdf"),
+    path(
+        "months/<month:month>/stores/<path:store_no>.pdf", month_file_views.store_summary_pdf, name="store_summary_pdf"
+    ),
     path("months/<month:month>/payslips.zip", month_file_views.payslips_zip, name="payslips_zip"),
     path("months/<month:month>/exports/<slug:name>.<slug:format>", views.export, name="export"),
     path("exports/", profile_views.export_profiles, name="export_profiles"),

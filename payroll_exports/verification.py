@@ -1,6 +1,6 @@
-"""Whether a payslip is one of ours: by what is printed on it, or by the bytes of its file.
+"""Whether a payslip or a pay report is one of ours: by what is printed on it, or by the bytes of its file.
 
-Whoever holds a payslip types its clerk number, month, code and amount; they must all be those of one payslip. Of a
+Whoever holds one types its number, month, code and amount; they must all be those of one payslip or report. Of a
 file only its SHA-256 is compared with those of the files that are kept. "K5QX-2MBA-7RNE-ZC4U", "k5qx 2mba 7rne zc4u"
 and a zero typed for an O are the same code; "5,420.50" and "5420.5" the same amount.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from django.core.cache import cache
 from django.utils.crypto import constant_time_compare
 
-from commission.money import AmountError, parse_amount
-from payroll_exports.models import Payslip, PayslipFile
+from commission.money import AmountError, format_amount, parse_amount
+from payroll_exports.models import PayReport, Payslip, PayslipFile
 from portfolios.months import MonthError, parse_month
 
 # Wrong answers for one number from one address, and the seconds to wait after them: as for a login.
@@ -29,7 +29,7 @@ class TooManyWrong(Exception):
 
 @dataclass(frozen=True)
 class Printed:
-    """What stands on a payslip, as somebody typed it."""
+    """What stands on a payslip or report, as somebody typed it; a register has no number."""
 
     number: str
     month: str
@@ -43,7 +43,10 @@ def plain_code(code: str) -> str:
 
 
 def is_ours(printed: Printed, *, address: str) -> bool:
-    """Whether a payslip says just that. Raises TooManyWrong after five wrong answers for a number from one address."""
+    """Whether a payslip or a report says just that.
+
+    Raises TooManyWrong after five wrong answers for a number from one address.
+    """
     key = "verify:" + hashlib.sha256(f"{address} {printed.number}".encode()).hexdigest()
     wrong = cache.get(key, 0)
     if wrong >= WRONG_ANSWERS:
@@ -60,26 +63,24 @@ def _says_that(printed: Printed) -> bool:
         amount = parse_amount(printed.amount.replace(" ", "").replace(",", "").replace("，", "").replace("−", "-"))
     except (MonthError, AmountError):
         return False
-    payslip = Payslip.objects.filter(month=month, clerk__clerk_no=printed.number.strip()).first()
-    return (
-        payslip is not None
-        and constant_time_compare(plain_code(payslip.document["verification_code"]), plain_code(printed.code))
-        and payslip.paid_amount == amount
-    )
+    number, code = printed.number.strip(), plain_code(printed.code)
+    known = list(PayReport.objects.filter(month=month, number=number).values_list("verification_code", "paid_amount"))
+    for payslip in Payslip.objects.filter(month=month, clerk__clerk_no=number):
+        known.append((payslip.document["verification_code"], payslip.paid_amount))
+    return any(constant_time_compare(plain_code(made), code) and paid == amount for made, paid in known)
 
 
-def kept_file(content: bytes) -> PayslipFile | None:
-    """The kept file with just these bytes."""
-    kept = PayslipFile.objects.filter(sha256=hashlib.sha256(content).hexdigest())
-    return kept.select_related("payslip__clerk", "payslip__month").defer("pdf").first()
+def kept_file(content: bytes) -> str:
+    """What the kept file with just these bytes is; empty where there is none."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = PayslipFile.objects.filter(sha256=sha256).select_related("payslip__clerk", "payslip__month").first()
+    report = PayReport.objects.filter(sha256=sha256).select_related("month").first()
+    return str(file or report or "")
 
 
-def payslip_with_code(codes: set[str]) -> Payslip | None:
-    """The payslip that has one of these codes."""
-    plain = {plain_code(code) for code in codes}
-    known = Payslip.objects.filter(document__verification_code__in=[_dashed(code) for code in plain])
-    return known.select_related("clerk", "month").first() if plain else None
-
-
-def _dashed(code: str) -> str:
-    return "-".join(code[start : start + 4] for start in range(0, len(code), 4))
+def with_code(codes: set[str]) -> str:
+    """What has one of these codes, and what it pays; empty where nothing has."""
+    report = PayReport.objects.filter(verification_code__in=codes).select_related("month").first()
+    payslip = Payslip.objects.filter(document__verification_code__in=codes).select_related("clerk", "month").first()
+    found = payslip or report
+    return f"{found}, {format_amount(found.paid_amount)}" if found else ""

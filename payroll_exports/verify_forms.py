@@ -10,9 +10,13 @@ LARGEST_FILE = 4_000_000
 
 
 class PrintedForm(forms.Form):
-    number = forms.CharField(label=_("Clerk number"), max_length=40)
+    number = forms.CharField(
+        label=_("Number of the clerk or store (a chain register has none)"), max_length=40, required=False
+    )
     month = forms.CharField(
-        label=_("Month"), max_length=7, widget=forms.TextInput(attrs={"placeholder": "2026-10", "inputmode": "numeric"})
+        label=_("Month (of an annual statement the last one)"),
+        max_length=7,
+        widget=forms.TextInput(attrs={"placeholder": "2026-10", "inputmode": "numeric"}),
     )
     code = forms.CharField(label=_("Verification code"), max_length=40)
     amount = forms.CharField(

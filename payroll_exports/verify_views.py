@@ -25,7 +25,7 @@ def verify(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"printed": printed, "file": file}
     status = 200
     if file.is_valid():
-        context["genuine"] = kept_file(file.cleaned_data["file"].read()) is not None
+        context["genuine"] = bool(kept_file(file.cleaned_data["file"].read()))
     elif printed.is_valid():
         try:
             context["genuine"] = is_ours(Printed(**printed.cleaned_data), address=get_client_ip_address(request))

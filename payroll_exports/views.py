@@ -36,8 +36,10 @@ from payroll_exports.earnings import COMMISSION_LINES, line_rows
 from payroll_exports.jobs import start_close
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import FileRecord, Job, Payslip
+from payroll_exports.pay_reports import years_of
 from payroll_exports.pay_run import CloseRefused, close_checklist, request_close, tie_out
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
+from payroll_exports.payslip_zip import ready_language
 from payroll_exports.store_pay import store_pay
 from payroll_exports.tables import MonthTable, PayslipTable, StorePayTable
 from portfolios.models import Clerk, Month, Store, User
@@ -189,6 +191,8 @@ def payslips(request: HttpRequest) -> HttpResponse:
         "here": "payslips",
         "table": table,
         "own": user.clerk,
+        "own_years": years_of(user.clerk) if user.clerk else [],
+        "paid_heading": in_currency(_("To be paid")),
         "languages": Clerk.Language.choices,
         "month": of_month,
         "store": store,
@@ -208,7 +212,7 @@ def payslip_pdf(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse
     return HttpResponse(
         pdf,
         content_type="application/pdf",
-        headers={"Content-Disposition": _attachment(f"{payslip.month}-{clerk_no}.pdf"), "Cache-Control": "private"},
+        headers={"Content-Disposition": attachment(f"{payslip.month}-{clerk_no}.pdf"), "Cache-Control": "private"},
     )
 
 
@@ -228,7 +232,8 @@ def payslip_language(request: HttpRequest) -> HttpResponse:
     return redirect("payslips")
 
 
-def _attachment(name: str) -> str:
+def attachment(name: str) -> str:
+    """The header that gives a download its name."""
     return content_disposition_header(as_attachment=True, filename=name.replace("/", "-")) or ""
 
 
@@ -267,7 +272,11 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
         "job": job,
         "making": job is not None and job.can_be_cancelled,
         "signals": Signal.objects.for_user(request.user).filter(month=shown).to_look_at().count(),
-        "pdfs": {"made": payslips.filter(file__isnull=False).count(), "of": payslips.count()},
+        "pdfs": {
+            "made": payslips.filter(file__isnull=False).count(),
+            "of": payslips.count(),
+            "ready": ready_language(shown, ""),
+        },
         "exports": EXPORTS,
         "currency": currency(),
         "months": month_choices(shown, lambda other: reverse("month", args=[other.pk])),

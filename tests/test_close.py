@@ -86,6 +86,8 @@ def test_a_payslips_document_says_what_the_ledger_and_the_portfolio_say(chain: S
     assert document.previous_lines is not None
     assert [line.amount for line in document.previous_lines] == [180]
     assert document.paid_amount == 360
+    # The year to date: 180 of January and 360 of February, two tickets.
+    assert [(line.line_code, line.quantity, line.amount) for line in document.year_lines] == [("COVERED", 2, 540)]
     of_li = PayslipDocument.from_dict(Payslip.objects.get(month=202601, clerk=chain.li).document)
     assert (of_li.movement["enrolled"], of_li.movement["closing"], of_li.previous_lines) == (1, 1, None)
 

@@ -183,7 +183,7 @@ def test_stores_by_organic_growth_losses_hatched(scene: Scene) -> None:
     rows = [row(scene.first, lapsed=9, newly_active=2), row(scene.second, reactivated=5)]
     chart = store_bars(rows)
     assert chart
-    assert [(bar.store_no, bar.figure, bool(bar.strokes)) for bar in chart.bars] == [
+    assert [(bar.number, bar.figure, bool(bar.strokes)) for bar in chart.bars] == [
         ("S2", "+5", False),
         ("S1", "−7", True),
     ]
@@ -290,7 +290,7 @@ def test_every_heading_leads_to_how_it_is_counted(cast: Cast) -> None:
 
 def test_pictures_have_a_title_and_say_their_figures(cast: Cast) -> None:
     page = cast.client("hr").get(reverse("movement", args=[JANUARY, "chain", "all"])).content.decode()
-    for chart in ("movement-waterfall", "cohorts", "stores-chart"):
+    for chart in ("movement-waterfall", "cohorts", "differences-chart"):
         start = page.index(f'class="chart {chart}"')
         drawn = page[start : page.index("</svg>", start)]
         assert 'role="img"' in drawn

@@ -50,7 +50,8 @@ from payroll_exports.payslip_pdf import (
     render_payslip,
     render_payslips,
 )
-from tests.payslips import HARD, HARD_LINES, LINES, MOVEMENT, NO_MEMBERS, payslip
+from payroll_exports.tagged_pdf import archived, claim_accessible
+from tests.payslips import HARD, HARD_LINES, LINES, MOVEMENT, NO_MEMBERS, YEAR, payslip
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "tests/reference"
@@ -126,6 +127,18 @@ def test_every_line_code_has_its_line_on_the_page() -> None:
         "Carried Carried from last month ▼ −120.00 Carried to next month 1,104.49 984.49 To be paid 2,787.10"
     ) in text
     assert all(line_name(line.line_code, "en") in text for line in HARD_LINES)
+
+
+def test_beside_the_month_stands_the_year_to_date() -> None:
+    text = text_of(render_payslip(payslip("en", year_lines=YEAR)))
+    assert (
+        "Year to date Base Base salary 31 days 4,800.00 4,800.00 48,000.00 "
+        "From my members Own members, served 214 3,124.55 29,110.43 "
+        "Own members, served by another 63 587.21 3,711.76 6,012.77"
+    ) in text
+    # What was in March and is not in October stands in the last column alone.
+    assert "Clawback for returns 3 ▼ −42.15 −319.85 Corrections of earlier months ▼ −42.15 −42.00" in text
+    assert "To be paid 9,466.53 91,938.05" in text
 
 
 def test_a_group_without_lines_is_not_shown() -> None:
@@ -237,7 +250,7 @@ def test_figures_that_disagree_are_refused_with_clerk_and_month(changes: dict[st
 
 
 def test_a_stored_payslip_reads_back_as_it_was() -> None:
-    for document in (HARD, payslip("en", previous_lines=None)):
+    for document in (HARD, payslip("en", previous_lines=None, year_lines=YEAR)):
         assert PayslipDocument.from_dict(json.loads(json.dumps(document.to_dict()))) == document
 
 
@@ -256,9 +269,9 @@ def test_the_short_way_draws_what_weasyprint_draws_by_itself(document: PayslipDo
     pdf = HTML(string=page["page"]).write_pdf(
         stylesheets=[CSS(string=page["stylesheet"], font_config=fonts)],
         font_config=fonts,
-        pdf_variant="pdf/ua-1",
-        pdf_version="1.7",
         pdf_identifier=page["identifier"],
+        finisher=lambda _document, pdf: claim_accessible(pdf),
+        **archived(page["attached"]),
     )
     assert uncompressed(render_payslip(document)) == uncompressed(pdf)
 
@@ -285,6 +298,31 @@ def test_another_figure_is_another_file(chinese: bytes) -> None:
     assert render_payslip(payslip(verification_code="7F3K-9QXD-21MB")) != chinese
 
 
+def test_a_payslip_is_its_own_archive_copy_with_its_lines_as_data(english: bytes) -> None:
+    with pikepdf.open(io.BytesIO(english)) as pdf:
+        (intent,) = pdf.Root.OutputIntents
+        assert str(intent.S) == "/GTS_PDFA1"
+        assert b"sRGB" in intent.DestOutputProfile.read_bytes()
+        (attached,) = pdf.Root.AF
+        assert (str(attached.UF), str(attached.AFRelationship)) == ("lines.json", "/Data")
+        data = json.loads(pdf.attachments["lines.json"].get_file().read_bytes())
+        assert all("/FontFile2" in font for font in embedded_fonts(pdf))
+    assert (data["clerk_no"], data["month"], data["paid_amount"]) == ("C0017", "2026-10", "9466.53")
+    assert data["lines"][1] == {
+        "line_code": "OWN_SERVED",
+        "line_name": "Own members, served",
+        "quantity": 214,
+        "amount": "3124.55",
+    }
+    assert [line["line_code"] for line in data["lines"]] == [line.line_code for line in LINES]
+
+
+def embedded_fonts(pdf: pikepdf.Pdf) -> list[pikepdf.Object]:
+    found = [each for each in pdf.objects if isinstance(each, pikepdf.Dictionary) and "/FontDescriptor" in each]
+    assert found
+    return [font.FontDescriptor for font in found]
+
+
 @pytest.mark.parametrize(("language", "tag"), [("zh-hans", "zh-Hans"), ("en", "en")])
 def test_a_payslip_is_tagged_and_names_its_language_and_title(language: str, tag: str) -> None:
     with pikepdf.open(io.BytesIO(render_payslip(payslip(language)))) as pdf:
@@ -296,6 +334,7 @@ def test_a_payslip_is_tagged_and_names_its_language_and_title(language: str, tag
         assert str(pdf.docinfo["/CreationDate"]) == "D:20261031"
         with pdf.open_metadata() as metadata:
             assert metadata["pdfuaid:part"] == "1"
+            assert (metadata["pdfaid:part"], metadata["pdfaid:conformance"]) == ("3", "A")
         kinds = [str(element.S) for element in elements(pdf.Root.StructTreeRoot)]
     assert {"/H1", "/H2", "/Table", "/TH", "/TD", "/P"} <= set(kinds)
     assert kinds.count("/Figure") == 3

@@ -11,6 +11,7 @@ import pytest
 from django.core.management import call_command
 
 from payroll_exports.models import FileRecord, Payslip, PayslipFile
+from payroll_exports.pay_reports import month_reports
 from payroll_exports.payslip_files import make_payslip_files, write_payslips
 from payroll_exports.payslip_zip import write_zip
 from tests.cast import Cast
@@ -34,24 +35,32 @@ def test_the_zip_holds_what_the_directory_holds_and_is_the_same_each_time(cast: 
         for path in (tmp_path / "pay").rglob("*")
         if path.is_file()
     }
+    # Beside what the directory holds: each store's summary, and the register.
+    reports = {name: inside.pop(name) for name in ("2026-01/S1.pdf", "2026-01/S2.pdf", "2026-01.pdf")}
+    files = json.loads(inside.pop("manifest.json"))["files"]
+    assert files[:-3] == json.loads(outside.pop("manifest.json"))["files"]
     assert inside == outside
-    for entry in json.loads(inside.pop("manifest.json"))["files"]:
+    inside |= reports
+    for entry in files:
         pdf = inside.pop(entry["path"])
         assert (entry["size"], entry["sha256"]) == (len(pdf), hashlib.sha256(pdf).hexdigest())
     assert inside == {}
     again = io.BytesIO()
-    write_zip(cast.january, again)
+    write_zip(cast.january, again, language="en")
     assert again.getvalue() == (tmp_path / "pay.zip").read_bytes()
 
 
 def test_hr_takes_the_zip_once_every_payslip_is_made_and_that_is_on_record(cast: Cast) -> None:
     hr = cast.client("hr")
     page = hr.get("/months/2026-01/").content.decode()
-    assert "Make them" in page
+    assert "Make what is missing" in page
     assert "payslips.zip" not in page
     assert hr.get("/months/2026-01/payslips.zip").status_code == 404
 
     make_payslip_files(cast.january)
+    assert hr.get("/months/2026-01/payslips.zip").status_code == 404
+    # The job makes the stores' summaries and the register too, in the language of whoever started it.
+    assert len(list(month_reports(cast.january, language="zh-hans"))) == 3
 
     assert "/months/2026-01/payslips.zip" in hr.get("/months/2026-01/").content.decode()
     response = hr.get("/months/2026-01/payslips.zip")
@@ -60,7 +69,7 @@ def test_hr_takes_the_zip_once_every_payslip_is_made_and_that_is_on_record(cast:
     assert (record.recorded_by, record.name, record.rows, record.sha256) == (
         cast.users["hr"],
         "2026-01-payslips.zip",
-        Payslip.objects.filter(month=cast.january).count(),
+        Payslip.objects.filter(month=cast.january).count() + 3,
         hashlib.sha256(content).hexdigest(),
     )
 
@@ -74,10 +83,11 @@ def test_the_memory_does_not_grow_with_the_number_of_payslips(cast: Cast, tmp_pa
     PayslipFile.objects.bulk_create(
         PayslipFile(payslip=payslip, language="en", pdf=bytes(1_000_000), sha256="0" * 64) for payslip in payslips
     )
+    list(month_reports(cast.february, language="en"))
     with (tmp_path / "pay.zip").open("wb") as file:
         tracemalloc.start()
         try:
-            write_zip(cast.february, file)
+            write_zip(cast.february, file, language="en")
             _now, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

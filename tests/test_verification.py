@@ -14,6 +14,8 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
+from commission.templatetags.money import money_text
+from payroll_exports.pay_reports import chain_register
 from payroll_exports.payslip_files import payslip_pdf
 from payroll_exports.verification import WRONG_ANSWERS
 from tests.cast import Cast
@@ -82,6 +84,14 @@ def test_a_file_is_genuine_byte_by_byte(cast: Cast) -> None:
     assert answer({"file": SimpleUploadedFile("a.pdf", b"x" * 4_000_001)}) == (422, False, False)
 
 
+def test_pay_reports_are_known_too(cast: Cast) -> None:
+    register = chain_register(cast.january, language="en")
+    printed = typed(cast, number="", code=register.verification_code, amount=money_text(register.paid_amount))
+    assert answer(printed) == GENUINE
+    assert answer(typed(cast, number="", amount="3,107.20")) == NOT_OURS
+    assert answer({"file": SimpleUploadedFile("a.pdf", bytes(register.pdf))}) == GENUINE
+
+
 def test_the_command_tells_a_kept_file_from_one_that_only_has_the_code(cast: Cast, tmp_path: Path) -> None:
     pdf = bytes(payslip_pdf(cast.payslip).pdf)
     kept, again, text = (tmp_path / name for name in ("kept.pdf", "saved-again.pdf", "text.pdf"))
@@ -99,8 +109,7 @@ def test_the_command_tells_a_kept_file_from_one_that_only_has_the_code(cast: Cas
         call_command("verify_payslip", str(kept), str(again), str(text), stdout=said)
     lines = said.getvalue().splitlines()
     assert lines[1:] == [
-        f"{again}: not the file that is kept, but with the code of payslip 2026-01 C1 店员C1. "
-        "Compare what it says: 店员C1, 3107.20 to be paid.",
+        f"{again}: not the file that is kept, but with the code of 2026-01 C1 店员C1, 3107.20. Compare what it says.",
         f"{text}: not ours.",
     ]
     with pytest.raises(CommandError, match=r"none\.pdf cannot be read: No such file"):

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
@@ -40,7 +42,7 @@ class Command(BaseCommand):
             with tqdm(desc=_("writing payslips"), disable=None, file=sys.stderr) as bar:
                 if options["zip"]:
                     with output_file(options["zip"]) as file:
-                        written = write_zip(month, file)
+                        written = write_zip(month, file, language=get_language() or settings.LANGUAGE_CODE)
                 else:
                     written = write_payslips(month, Path(options["out"]), progress=_shown_on(bar))
         except (MonthError, OutputFileError) as error:

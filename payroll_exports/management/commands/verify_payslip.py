@@ -10,8 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from commission.money import format_amount
-from payroll_exports.verification import kept_file, payslip_with_code
+from payroll_exports.verification import kept_file, with_code
 
 _CODE = re.compile(r"\b(?:[A-Z2-7]{4}-){3}[A-Z2-7]{4}\b")
 
@@ -20,7 +19,7 @@ class Command(BaseCommand):
     help = "Says of each PDF whether it is, byte by byte, one that is kept here, or only has the code of one."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("files", metavar="FILE", nargs="+", help="a payslip as PDF")
+        parser.add_argument("files", metavar="FILE", nargs="+", help="a payslip or a pay report as PDF")
 
     def handle(self, *args: Any, files: list[str], **options: Any) -> None:
         doubtful = sum(not self._is_genuine(name) for name in files)
@@ -38,17 +37,12 @@ class Command(BaseCommand):
         if kept := kept_file(content):
             self.stdout.write(_("%(path)s: genuine, %(what)s.") % {"path": name, "what": kept})
             return True
-        payslip = payslip_with_code(set(_CODE.findall(_text(content))))
-        if payslip is None:
-            self.stdout.write(_("%(path)s: not ours.") % {"path": name})
+        found = with_code(set(_CODE.findall(_text(content))))
+        if found:
+            message = _("%(path)s: not the file that is kept, but with the code of %(what)s. Compare what it says.")
+            self.stdout.write(message % {"path": name, "what": found})
         else:
-            message = _(
-                "%(path)s: not the file that is kept, but with the code of payslip %(what)s. Compare what it says: "
-                "%(name)s, %(amount)s to be paid."
-            )
-            figures = {"what": payslip, "name": payslip.document["clerk_name"]}
-            amount = format_amount(payslip.paid_amount)
-            self.stdout.write(message % {"path": name, "amount": amount, **figures})
+            self.stdout.write(_("%(path)s: not ours.") % {"path": name})
         return False
 
 
