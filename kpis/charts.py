@@ -89,6 +89,13 @@ def text_width(text: str) -> float:
     return sum(_EM if ord(character) > 0x2E7F else _LETTER for character in text)
 
 
+def shortened(name: str, width: float) -> str:
+    """As much of a name as is so wide in a chart."""
+    while text_width(name) > width:
+        name = name[: -2 if name.endswith("…") else -1] + "…"
+    return name
+
+
 def _pattern(kind: str, x: float, y: float, width: float, height: float) -> str:
     """The strokes of a kind inside a rectangle, as a path: diagonals, a cross-hatch, dots or level lines.
 

@@ -122,6 +122,39 @@ MOVED = Example(
     ),
 )
 
+# Of May.
+WHO = Example(
+    (_("Born on"), _("Neighbourhood"), _("Tickets"), _("Age"), _("Spend"), _("Last purchase")),
+    (
+        ("1966-05-31", _("Riverside"), "2025-06-01 600.00", _("60 to 69"), "600.00", _("180–364 days ago")),
+        ("1966-06-01", _("Riverside"), "2025-05-31 600.00", _("50 to 59"), "0.00", _("none in 12 months")),
+        ("1996-02-29", _("Old Town"), "05-02 100.00, 05-20 -30.00", _("30 to 39"), "70.00", _("last 30 days")),
+        ("1996-06-01", "", "05-01 80.00, 06-01 50.00", _("under 30"), "80.00", _("30–89 days ago")),
+        ("", "", "", _("unknown"), "0.00", _("none in 12 months")),
+    ),
+)
+
+# Of 10,000.00 that all members spent.
+MAIN = Example(
+    (_("Key members"), _("Members"), _("Spend"), _("Named")),
+    (
+        (_("women, 60 to 69, from Riverside"), "6", "3100.00", "31%"),
+        (_("women, 60 to 69, from Old Town"), "4", "3200.00", "–"),
+        (_("men, 70 to 79, from Riverside"), "5", "1200.00", "–"),
+    ),
+)
+
+# The members of four bands of a store, and how many of them are the clerk's.
+HIDDEN = Example(
+    (_("Members of the store"), _("Own ones"), _("Shown to the clerk")),
+    (
+        ("20 12 9 8", "4 2 1 3", _("all")),
+        ("20 12 9 8", "4 8 5 1", "1 4"),
+        ("20 12 9 8", "4 8 1 1", "1 3"),
+        ("20 3 9 8", "4 3 1 1", "1 3 4"),
+    ),
+)
+
 MEASURES = Group(
     _("Measures of a month"),
     _(
@@ -297,7 +330,72 @@ KEY = Group(
     ),
 )
 
-GROUPS = (MEASURES, MOVEMENT, ACTIVE, KEY)
+ANALYSIS = Group(
+    _("Member analysis"),
+    _(
+        "Of the members at the end of a closed month, by their owners and home stores then. What they bought is that "
+        "of the 12 months up to that day, as for the tiers: whole tickets, all categories, less returns. Birth date, "
+        "gender and neighbourhood are those known today; who has none is in a band of its own."
+    ),
+    (
+        Definition(
+            "main_customers",
+            _("Main customers"),
+            _(
+                "The key members (A and B) of one gender, age band and neighbourhood with the largest spend, where "
+                "they are at least five and make at least 10%% of what all members spend; else those of one gender "
+                "and age band, where they are at least five. In the table the first row is named: of the second "
+                "there are only four."
+            ),
+            MAIN,
+        ),
+        Definition("by_tier", _("By tier"), _("A, B and C at the end of the month, as for the key members.")),
+        Definition(
+            "by_age",
+            _("By age"),
+            _("In whole years on the last day of the month; sixty on the sixtieth birthday."),
+            WHO,
+        ),
+        Definition("by_gender", _("By gender"), _("As it stands on the member's page.")),
+        Definition(
+            "by_neighbourhood",
+            _("By neighbourhood"),
+            _("The eight with the largest spend, and all others together."),
+        ),
+        Definition(
+            "by_category",
+            _("What they buy"),
+            _("The net amount of the lines by category, less returns. A member counts who bought some of it."),
+        ),
+        Definition(
+            "by_last_bought",
+            _("Last purchase"),
+            _("Days from the last purchase to the end of the month, whose last day is day 0; returns are none."),
+        ),
+        Definition(
+            "by_time_of_day",
+            _("Time of day"),
+            _("Tickets with a purchase by the hour at the till; a member counts in each part of the day it bought in."),
+        ),
+        Definition(
+            "by_weekday",
+            _("Day of the week"),
+            _("Tickets with a purchase by the day of the week of their business date."),
+        ),
+        Definition(
+            "beside_the_store",
+            _("The store beside a clerk"),
+            _(
+                "Shares of all members of the clerk's home store at the end of the month. A clerk does not see those "
+                "of a band with fewer than five members of others; where the hidden ones would follow from the rest, "
+                "the next smallest band is hidden too."
+            ),
+            HIDDEN,
+        ),
+    ),
+)
+
+GROUPS = (MEASURES, MOVEMENT, ACTIVE, KEY, ANALYSIS)
 
 
 def definition_text(definition: Definition | Group) -> str:

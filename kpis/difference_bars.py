@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from commission.templatetags.money import signed
-from kpis.charts import text_width
+from kpis.charts import shortened
 
 SHOWN = 12
 _WIDTH, _LEFT, _ROW = 340, 112, 18
@@ -65,7 +65,7 @@ def difference_bars(
         x = zero - length if value < 0 else zero
         bars.append(
             DifferenceBar(
-                name=_shortened(name),
+                name=shortened(name, _LEFT - 8),
                 number=number,
                 figure=figure(value),
                 x=f"{x:.1f}",
@@ -92,13 +92,6 @@ def difference_bars(
         bars=bars,
         left_out=left_out,
     )
-
-
-def _shortened(name: str) -> str:
-    """As much of a name as stands before the bars."""
-    while text_width(name) > _LEFT - 8:
-        name = name[: -2 if name.endswith("…") else -1] + "…"
-    return name
 
 
 def _hatching(x: float, y: float, width: float, height: float) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from kpis.charts import text_width
+from kpis.charts import shortened
 
 SHOWN = 12
 _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 340, 104, 44, 18, 16
@@ -58,7 +58,7 @@ def goal_bars(shares: Iterable[tuple[str, int | None]], *, sort: bool = False, i
         y, length = _TOP + place * _ROW + 3, max(share, 0) * scale
         bars.append(
             GoalBar(
-                name=_shortened(name),
+                name=shortened(name, _LEFT - 8),
                 figure=f"{share}%",
                 y=f"{y}",
                 text_y=f"{y + 9.5:.1f}",
@@ -82,13 +82,6 @@ def goal_bars(shares: Iterable[tuple[str, int | None]], *, sort: bool = False, i
         bars=bars,
         left_out=left_out,
     )
-
-
-def _shortened(name: str) -> str:
-    """As much of a name as stands before the bars."""
-    while text_width(name) > _LEFT - 8:
-        name = name[: -2 if name.endswith("…") else -1] + "…"
-    return name
 
 
 def _diagonals(x: float, y: float, width: float, height: float) -> str:

@@ -2,17 +2,19 @@
 
 The members are those that the close counted at closing, the twelve months those of the tiers: whole tickets, every
 category, less returns. Of 40 members, 6 of them women of 60 to 69 who spent 900.00 of 3,000.00, the band has 6
-members and 30% of the spend. One statement reads a store's tickets once, by its members' cards, however long the chain.
+members and 30% of the spend. A store's tickets are read once, by its members' cards, however long the chain.
 """
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+from django.core.cache import cache
 from django.db import connection, models, transaction
 from django.db.models import Case, F, Q, Value, When
-from django.db.models.functions import ExtractHour, ExtractIsoWeekDay
+from django.db.models.functions import Coalesce, ExtractHour, ExtractIsoWeekDay
 
 from commission.models import SaleLine
 from kpis.activity import PURCHASE, member_activity
@@ -35,6 +37,7 @@ OF_PURCHASES = ("category", "time_of_day", "weekday")
 DIMENSIONS = (*OF_MEMBERS, *OF_PURCHASES)
 # Without a birth date, gender or neighbourhood.
 UNKNOWN = ""
+KEPT_SECONDS = 6 * 60 * 60
 # Between gender, age and neighbourhood, in the band of a profile.
 SEPARATOR = "|"
 
@@ -74,15 +77,15 @@ Bands = Mapping[tuple[str, str], Counted]
 
 @dataclass(frozen=True)
 class Found:
-    """The bands of a whole, and of the own part of it: of a store, and of one clerk in it."""
+    """The bands of a whole, and of each portfolio in it by the clerk's key (0: nobody's)."""
 
     whole: Bands
-    own: Bands
+    portfolios: Mapping[int, Bands]
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """The members that are analysed: a store's or the chain's, with those of one clerk as its own."""
+    """The members that are analysed: a store's or the chain's, and of them one clerk's where there is a clerk."""
 
     month: Month
     store: Store | None = None
@@ -90,7 +93,7 @@ class Crowd:
 
     @classmethod
     def of(cls, scope: Scope) -> "Crowd":
-        """A clerk's stands within the home store at closing; the clerk's alone, where there was none."""
+        """A clerk's stand within the home store at closing, if there was one."""
         if scope.clerk is None:
             return cls(scope.month, store=scope.store)
         book = PortfolioMonth.objects.select_related("store").filter(month=scope.month, clerk=scope.clerk).first()
@@ -99,23 +102,39 @@ class Crowd:
     @property
     def groups(self) -> Q:
         counted = Q(month=self.month, at_closing=True)
-        if self.store:
-            return counted & Q(last_store=self.store)
-        return counted & Q(last_clerk=self.clerk) if self.clerk else counted
+        if self.clerk:
+            return counted & Q(last_clerk=self.clerk)
+        return counted & Q(last_store=self.store) if self.store else counted
 
 
 def analyse(crowd: Crowd) -> Found:
-    """The bands of a closed month's members."""
-    selects = [*map(_of_members, (*OF_MEMBERS, "clerk", "everybody")), _profiles(), *_of_purchases()]
+    """The bands of a closed month's members: of all the store's, where the crowd is one clerk's in it."""
+    if crowd.store and crowd.clerk:
+        crowd = Crowd(crowd.month, store=crowd.store)
     whole: dict[tuple[str, str], Counted] = {}
-    own: dict[tuple[str, str], Counted] = {}
-    for dimension, band, is_own, *figures in _run(crowd, " UNION ALL ".join(selects)):
+    portfolios: dict[int, dict[tuple[str, str], Counted]] = {}
+    for dimension, band, clerk, *figures in _counted(crowd):
         counted = Counted(*(int(figure or 0) for figure in figures))
         key = (dimension, str(band))
         whole[key] = whole.get(key, Counted()) + counted
-        if is_own:
-            own[key] = own.get(key, Counted()) + counted
-    return Found(whole, own)
+        portfolios.setdefault(int(clerk), {})[key] = counted
+    return Found(whole, portfolios)
+
+
+def _counted(crowd: Crowd) -> list[tuple[Any, ...]]:
+    """The rows (dimension, band, clerk, figures), kept for a while: one reading serves a store and all its clerks.
+
+    What a closed month has changes only where a member's details are put right.
+    """
+    month, store, clerk = crowd.month, crowd.store, crowd.clerk
+    key = f"member-analysis-{month.pk}-{month.digest}-{store.pk if store else ''}-{clerk.pk if clerk else ''}"
+    rows: list[tuple[Any, ...]] | None = cache.get(key) if month.digest else None
+    if rows is None:
+        selects = [*map(_of_members, (*OF_MEMBERS, "everybody")), _profiles(), *_of_purchases()]
+        rows = _run(crowd, " UNION ALL ".join(selects))
+        if month.digest:
+            cache.set(key, rows, KEPT_SECONDS)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -130,7 +149,7 @@ class Buyer:
 
 
 def members_of(crowd: Crowd, dimension: str, band: str) -> list[Buyer]:
-    """The members of a band, those first who spend most; of the clerk, where the crowd is one's.
+    """The members of a band, those first who spend most.
 
     Raises KeyError for what is none of DIMENSIONS.
     """
@@ -139,15 +158,13 @@ def members_of(crowd: Crowd, dimension: str, band: str) -> list[Buyer]:
     else:
         bought = {"category": "line WHERE net > 0 AND", "time_of_day": "part WHERE bought = 1 AND"}
         bought["weekday"] = bought["time_of_day"]
-        condition = f"person.member_id IN (SELECT member_id FROM {bought[dimension]} {dimension} = %s)"
-    if crowd.clerk:
-        condition += " AND own = 1"
+        condition = f"member_id IN (SELECT member_id FROM {bought[dimension]} {dimension} = %s)"
     rows = _run(
         crowd,
-        f"""
-        SELECT person.member_id, tier, spend, tickets, last_on FROM person WHERE {condition}
-        ORDER BY spend DESC, person.member_id""",
+        f"SELECT member_id, tier, spend, tickets, last_on FROM person WHERE {condition} ORDER BY spend DESC, member_id",
         [band],
+        # Nobody else's tickets need to be read.
+        only=dimension if dimension in _KNOWN_BEFORE else "",
     )
     return [Buyer(key, tier, int(spend), int(tickets), _date(last)) for key, tier, spend, tickets, last in rows]
 
@@ -161,45 +178,58 @@ def _date(value: dt.date | str | None) -> dt.date | None:
 
 def _of_members(name: str) -> str:
     return f"""
-        SELECT '{name}', {name}, own, COUNT(*), SUM(CASE WHEN tier <> 'C' THEN 1 ELSE 0 END), SUM(spend), SUM(tickets)
-        FROM person GROUP BY {name}, own"""
+        SELECT '{name}', {name}, clerk_id, COUNT(*), SUM(CASE WHEN tier <> 'C' THEN 1 ELSE 0 END), SUM(spend),
+            SUM(tickets)
+        FROM person GROUP BY {name}, clerk_id"""
 
 
 def _profiles() -> str:
     """The A and B members by gender, age and neighbourhood, where all three are known."""
     profile = f"gender || '{SEPARATOR}' || age || '{SEPARATOR}' || neighbourhood"
     return f"""
-        SELECT 'profile', {profile}, own, COUNT(*), COUNT(*), SUM(spend), SUM(tickets)
+        SELECT 'profile', {profile}, clerk_id, COUNT(*), COUNT(*), SUM(spend), SUM(tickets)
         FROM person WHERE tier <> 'C' AND gender <> '' AND age <> '' AND neighbourhood <> ''
-        GROUP BY {profile}, own"""
+        GROUP BY {profile}, clerk_id"""
 
 
 def _of_purchases() -> list[str]:
     by_ticket = [
         f"""
-        SELECT '{name}', {name}, own, COUNT(DISTINCT member_id),
+        SELECT '{name}', {name}, clerk_id, COUNT(DISTINCT member_id),
             COUNT(DISTINCT CASE WHEN tier <> 'C' THEN member_id END), SUM(net), COUNT(DISTINCT sale_id)
-        FROM part WHERE bought = 1 GROUP BY {name}, own"""
+        FROM part WHERE bought = 1 GROUP BY {name}, clerk_id"""
         for name in ("time_of_day", "weekday")
     ]
     by_line = """
-        SELECT 'category', category, own, COUNT(DISTINCT CASE WHEN net > 0 THEN member_id END),
+        SELECT 'category', category, clerk_id, COUNT(DISTINCT CASE WHEN net > 0 THEN member_id END),
             COUNT(DISTINCT CASE WHEN net > 0 AND tier <> 'C' THEN member_id END),
             SUM(net), COUNT(DISTINCT CASE WHEN net > 0 THEN sale_id END)
-        FROM line GROUP BY category, own"""
+        FROM line GROUP BY category, clerk_id"""
     return [*by_ticket, by_line]
 
 
-def _parts(month: Month, *, corrected: bool) -> models.QuerySet[Any, Any]:
-    """The parts of the members' tickets, with the card by which they are found: as printed, or as corrected since."""
+# Which parts are found by which card: sales by the card on the ticket, and returns, which may have none, by that of
+# their original. What was corrected, and what came back of it, is looked through whole: there is little of it.
+_FOUND_BY = (
+    (Q(part__correction=None, part__original=None), "part__sale__member"),
+    (
+        Q(part__correction=None, part__original__isnull=False, part__original__correction=None),
+        "part__original__sale__member",
+    ),
+    (Q(part__correction__isnull=False), "member_id"),
+    (Q(part__correction=None, part__original__correction__isnull=False), "member_id"),
+)
+
+
+def _parts(month: Month, which: Q, card: str) -> models.QuerySet[Any, Any]:
+    """Some of the parts that count in the twelve months, with the card by which they are found."""
     after = month.ends_on + dt.timedelta(days=1)
     hours = [When(hour__lt=hour, then=Value(f"{hour:02d}")) for hour in HOURS]
     return (
         member_activity(since=year_before(after), before=after)
-        # Tickets are found by card and date.
-        .filter(part__correction__isnull=not corrected, part__sale__business_date__lt=after)
+        .filter(which)
         .annotate(
-            card=F("member_id") if corrected else F("part__sale__member"),
+            card=F(card),
             hour=ExtractHour("part__sale__sold_at"),
             weekday=ExtractIsoWeekDay("business_date"),
             time_of_day=Case(*hours, default=Value("24"), output_field=models.CharField()),
@@ -210,78 +240,96 @@ def _parts(month: Month, *, corrected: bool) -> models.QuerySet[Any, Any]:
     )
 
 
-def _run(crowd: Crowd, select: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-    """The rows of a SELECT from `person` (each member), `part` (each part of a ticket) and `line` (each line of it)."""
-    month = crowd.month
-    own = Case(When(last_clerk=crowd.clerk, then=1), default=0) if crowd.clerk else Value(0)
-    groups = MemberGroup.objects.filter(crowd.groups).order_by().annotate(own=own)
-    group, group_params = groups.values_list("member_ids", "closing_tier", "last_clerk", "own").query.sql_with_params()
-    printed, printed_params = _parts(month, corrected=False).query.sql_with_params()
-    corrected, corrected_params = _parts(month, corrected=True).query.sql_with_params()
+_TABLE = "analysed_member"
+# What is known of a member without reading a ticket.
+_KNOWN_BEFORE = ("tier", "age", "gender", "neighbourhood")
+
+
+def _members(crowd: Crowd, only: str) -> tuple[str, list[Any]]:
+    """SQL of the crowd's members with what is known of them; with `only`, of one band of it (the last parameter)."""
+    # The chain's are not told apart by clerk.
+    clerk = Coalesce("last_clerk", Value(0)) if crowd.store or crowd.clerk else Value(0)
+    groups = MemberGroup.objects.filter(crowd.groups).order_by().annotate(clerk=clerk)
+    group, params = groups.values_list("member_ids", "closing_tier", "clerk").query.sql_with_params()
     keys, key = (
         ("UNNEST(STRING_TO_ARRAY(member_ids, ','))", "keys")
         if connection.vendor == "postgresql"
         else ("JSON_EACH('[' || member_ids || ']')", "keys.value")
     )
     ages = " ".join(f"WHEN birth_date <= %s THEN '{age}'" for age in reversed(AGES))
-    born = [_years_before(month.ends_on, age) for age in reversed(AGES)]
+    born = [_years_before(crowd.month.ends_on, age) for age in reversed(AGES)]
+    statement = f"""
+        WITH grouped (member_ids, tier, clerk_id) AS ({group}),
+        chosen AS (
+            SELECT CAST({key} AS bigint) AS member_id, tier, clerk_id FROM grouped CROSS JOIN {keys} AS keys
+        ),
+        known AS (
+            SELECT member_id, tier, clerk_id, gender, neighbourhood,
+                CASE WHEN birth_date IS NULL THEN '' {ages} ELSE '0' END AS age
+            FROM chosen JOIN {Member._meta.db_table} AS member ON member.id = member_id
+        )
+        SELECT * FROM known {f"WHERE {only} = %s" if only else ""}"""
+    return statement, [*params, *born]
+
+
+def _run(crowd: Crowd, select: str, params: Sequence[str] = (), *, only: str = "") -> list[tuple[Any, ...]]:
+    """The rows of a SELECT from `person` (each member), `part` (each part of a ticket) and `line` (each line of it).
+
+    `only` is one of _KNOWN_BEFORE: of the members of one band alone, the one that `params` begins with.
+    """
+    month = crowd.month
+    members, members_params = _members(crowd, only)
+    found = [_parts(month, which, card).query.sql_with_params() for which, card in _FOUND_BY]
     last = " ".join(f"WHEN last_on >= %s THEN '{days}'" for days in LAST_BOUGHT)
     since = [month.ends_on - dt.timedelta(days=days - 1) for days in LAST_BOUGHT]
     columns = "card_id, sale_id, part_id, activity_date, time_of_day, weekday, bought, net"
+    by_card = ", ".join(f"found_{place} ({columns}) AS ({sql})" for place, (sql, _params) in enumerate(found))
+    parts = " UNION ALL ".join(
+        f"""
+        SELECT member_id, tier, clerk_id, sale_id, part_id, activity_date, time_of_day,
+            CAST(weekday AS varchar(1)) AS weekday, bought, net
+        FROM card JOIN found_{place} AS found ON found.card_id = card.card_id"""
+        for place in range(len(found))
+    )
     statement = f"""
-        WITH grouped (member_ids, tier, clerk_id, own) AS ({group}),
-        chosen AS (
-            SELECT CAST({key} AS bigint) AS member_id, tier, clerk_id, own FROM grouped CROSS JOIN {keys} AS keys
-        ),
-        merged AS ({surviving_cards_sql()}),
+        WITH merged AS ({surviving_cards_sql()}),
         card AS (
-            SELECT member_id AS card_id, member_id, tier, own FROM chosen
+            SELECT member_id AS card_id, member_id, tier, clerk_id FROM {_TABLE}
             UNION ALL
-            SELECT merged.card_id, member_id, tier, own FROM merged JOIN chosen ON member_id = survivor_id
+            SELECT merged.card_id, member_id, tier, clerk_id FROM merged JOIN {_TABLE} ON member_id = survivor_id
         ),
-        printed ({columns}) AS ({printed}),
-        corrected ({columns}) AS ({corrected}),
-        part AS (
-            SELECT member_id, tier, own, sale_id, part_id, activity_date, time_of_day, CAST(weekday AS varchar(1)) AS
-                weekday, bought, net
-            FROM card JOIN printed ON printed.card_id = card.card_id
-            UNION ALL
-            SELECT member_id, tier, own, sale_id, part_id, activity_date, time_of_day, CAST(weekday AS varchar(1)),
-                bought, net
-            FROM card JOIN corrected ON corrected.card_id = card.card_id
-        ),
+        {by_card},
+        part AS ({parts}),
         line AS (
-            SELECT member_id, tier, own, line.sale_id, net_amount AS net,
+            SELECT member_id, tier, clerk_id, line.sale_id, net_amount AS net,
                 CAST(line.category_id AS varchar(20)) AS category
             FROM part JOIN {SaleLine._meta.db_table} AS line
                 ON line.sale_id = part.sale_id AND line.part_id = part.part_id
         ),
-        customer AS (
+        customer AS MATERIALIZED (
             SELECT member_id, SUM(net) AS spend, MAX(CASE WHEN bought = 1 THEN activity_date END) AS last_on,
                 COUNT(DISTINCT CASE WHEN bought = 1 THEN sale_id END) AS tickets
             FROM part GROUP BY member_id
         ),
-        person AS (
-            SELECT chosen.member_id, tier, own, 'all' AS everybody, gender, neighbourhood,
-                CAST(COALESCE(clerk_id, 0) AS varchar(20)) AS clerk,
-                CASE WHEN birth_date IS NULL THEN '' {ages} ELSE '0' END AS age,
+        person AS MATERIALIZED (
+            SELECT member.member_id, tier, clerk_id, 'all' AS everybody, gender, neighbourhood, age,
                 CASE WHEN last_on IS NULL THEN '0' {last} ELSE '365' END AS last_bought,
                 COALESCE(spend, 0) AS spend, COALESCE(tickets, 0) AS tickets, last_on
-            FROM chosen
-            JOIN {Member._meta.db_table} AS member ON member.id = chosen.member_id
-            LEFT JOIN customer ON customer.member_id = chosen.member_id
+            FROM {_TABLE} AS member LEFT JOIN customer ON customer.member_id = member.member_id
         )
         {select}"""
-    given = [
-        *group_params, *[month.ends_on] * 3, *printed_params, *corrected_params, *born, *since, *params,
-    ]  # fmt: skip
+    given = [*[month.ends_on] * 3, *chain.from_iterable(given for _sql, given in found), *since, *params]
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"CREATE TEMPORARY TABLE {_TABLE} AS {members}", [*members_params, *params[: bool(only)]])
         if connection.vendor == "postgresql":
-            # It cannot estimate how many members there are, and would compile longer than the work takes.
+            # How many members there are decides how their tickets are best found.
+            cursor.execute(f"ANALYZE {_TABLE}")
             cursor.execute("SET LOCAL jit = off")
             cursor.execute("SET LOCAL work_mem = '64MB'")
         cursor.execute(statement, given)
-        return cursor.fetchall()
+        rows = cursor.fetchall()
+        cursor.execute(f"DROP TABLE {_TABLE}")
+    return rows
 
 
 def _years_before(day: dt.date, years: int) -> dt.date:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from kpis import change_views, measure_views, member_views, movement_views, signal_views, views
+from kpis import analysis_views, change_views, measure_views, member_views, movement_views, signal_views, views
 from kpis.care_views import complaint_close, complaints, member_care, today
 from kpis.duplicate_views import duplicates, merge_cards, undo_merge
 from kpis.upkeep_views import upkeep, upkeep_member
@@ -63,6 +63,17 @@ urlpatterns = [
     ),
     path("movement/<month:month>/<slug:kind>/<path:number>/", movement_views.movement, name="movement"),
     path("measures/<month:month>/<slug:kind>/<path:number>/", measure_views.measures, name="measures"),
+    path(
+        "analysis/<month:month>/<slug:kind>/file.<slug:format>/<path:number>",
+        analysis_views.analysis_file,
+        name="analysis_file",
+    ),
+    path(
+        "analysis/<month:month>/<slug:kind>/members/<slug:dimension>/<path:number>/",
+        analysis_views.analysis_members,
+        name="analysis_members",
+    ),
+    path("analysis/<month:month>/<slug:kind>/<path:number>/", analysis_views.analysis, name="analysis"),
     path("kpis/definitions/", measure_views.definitions, name="definitions"),
     path("stores/<month:month>/<path:store_no>/", views.store, name="store"),
 ]

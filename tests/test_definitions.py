@@ -6,21 +6,28 @@ from typing import Any
 import pytest
 
 from commission.models import Attribution, SalePart
+from kpis.analysis_bands import band_label
+from kpis.analysis_page import hidden_bands, main_customers
+from kpis.analysis_page import share as share_text
 from kpis.definitions import (
     EFFECTIVE,
     GROUPS,
+    HIDDEN,
     KEY,
+    MAIN,
     MOVED,
     PAY,
     PURCHASES,
     PURCHASES_RESULT,
     REPURCHASE,
     RETENTION,
+    WHO,
     definition_text,
 )
 from kpis.measure_models import SUMS, MeasureMonth
 from kpis.measure_page import MEASURES, figure_text
 from kpis.measures import freeze_measures
+from kpis.member_analysis import OF_MEMBERS, Counted, Crowd, analyse, members_of
 from kpis.models import PortfolioMonth, StoreMonth
 from kpis.movement import freeze
 from kpis.tiers import tiers_of
@@ -190,6 +197,57 @@ def test_movement(chain: Chain) -> None:
 def test_tiers(row: tuple[str, str]) -> None:
     spend = dict(enumerate(map(int, row[0].split())))
     assert " ".join(tiers_of(spend)[place] for place in spend) == row[1]
+
+
+def test_who_the_members_are() -> None:
+    chain = Chain(202505)
+    store = chain.store()
+    members = []
+    for born, neighbourhood, tickets, *_counted in WHO.rows:
+        member = chain.member(store)
+        member.birth_date = day(str(born)) if born else None
+        member.neighbourhood = str(neighbourhood)
+        member.save()
+        members.append(member)
+        original: SalePart | None = None
+        for on, amount in purchases(str(tickets)):
+            part = chain.buy(member, on, amount, original=original if amount < 0 else None)
+            original = original or part
+    run(202605)
+    crowd = Crowd(Month.objects.get(pk=202605), store=store)
+    found: dict[int, dict[str, str]] = {member.pk: {} for member in members}
+    for dimension, band in analyse(crowd).whole:
+        for buyer in members_of(crowd, dimension, band) if dimension in OF_MEMBERS else ():
+            found[buyer.member_id] |= {
+                dimension: band_label(dimension, band),
+                "spend": f"{buyer.spend_amount / 100:.2f}",
+            }
+    for member, (_born, neighbourhood, _tickets, *counted) in zip(members, WHO.rows, strict=True):
+        assert [found[member.pk][name] for name in ("age", "spend", "last_bought")] == counted
+        assert found[member.pk]["neighbourhood"] == (neighbourhood or "unknown")
+
+
+def test_main_customers() -> None:
+    genders, ages = {"women": "f", "men": "m"}, {"60 to 69": "60", "70 to 79": "70"}
+    bands = {("everybody", "all"): Counted(spend_amount=1_000_000)}
+    for who, members, spend, _named in MAIN.rows:
+        gender, age, place = str(who).split(", ")
+        profile = f"{genders[gender]}|{ages[age]}|{place.removeprefix('from ')}"
+        bands["profile", profile] = Counted(int(str(members)), int(str(members)), fen(str(spend)), 0)
+    found = main_customers(bands)
+    assert found is not None
+    assert [(found[0], share_text(found[1].spend_amount, 1_000_000))] == [
+        (who, named) for who, *_figures, named in MAIN.rows if named != "–"
+    ]
+
+
+@pytest.mark.parametrize("row", HIDDEN.rows)
+def test_what_a_clerk_sees_of_the_store(row: tuple[str, str, str]) -> None:
+    whole, own = (
+        {str(place): Counted(int(members)) for place, members in enumerate(column.split(), 1)} for column in row[:2]
+    )
+    shown = sorted(set(whole) - hidden_bands(own, whole))
+    assert row[2] == ("all" if shown == sorted(whole) else " ".join(shown))
 
 
 def test_every_text_reads_with_its_settings() -> None:
