@@ -8,7 +8,7 @@ bound back to 王伟 becomes -600 (-420, -180) and +600 (王伟 420, 张敏 180)
 import datetime as dt
 
 from django.db import models, transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Exists, F, FilteredRelation, OuterRef, Q, Subquery, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Greatest
 from django.db.models.lookups import Exact
@@ -56,12 +56,6 @@ def _reverse(rows: models.QuerySet[Attribution], booking: Booking, first_open: i
     return insert_select(Attribution, rows.order_by("pk"), columns).run()
 
 
-def _reversal(column: str) -> Subquery:
-    """A column of the reversal that this booking made of the part's attribution."""
-    rows = Attribution.objects.filter(part=OuterRef("pk"), booking=OuterRef("this_booking"), reverses=True)
-    return Subquery(rows.values(column)[:1])
-
-
 def _differs_from_its_part(who: str) -> Q:
     """That a row was booked with another member, server or plan than its part has by now."""
     return ~Q(Exact(Coalesce(F(who), 0), Coalesce(F(f"part__{who}"), 0)))
@@ -98,7 +92,8 @@ def correct(*, booking: Booking, since: dt.date | None = None, parts: models.Que
         )
     )
     corrected = _reverse(stale, booking, first_open)
-    reversed_here = Attribution.objects.filter(booking=booking, reverses=True)
+    # That they correct something says what their flag does, and has an index.
+    reversed_here = Attribution.objects.filter(booking=booking, reverses=True, corrects__isnull=False)
     follow_sale = Exists(reversed_here.filter(part=OuterRef("part__original")))
     if parts is None:
         if not corrected:
@@ -110,13 +105,14 @@ def correct(*, booking: Booking, since: dt.date | None = None, parts: models.Que
     followed = _reverse(standing().filter(followers, part__original__isnull=False), booking, first_open)
     if not corrected and not followed:
         return 0
-    again = SalePart.objects.filter(Exists(reversed_here.filter(part=OuterRef("pk")))).annotate(
-        this_booking=Value(booking.pk)
-    )
+    # A part has one row in force, so that it has one reversal here.
+    again = SalePart.objects.annotate(
+        reversal=FilteredRelation("attributions", condition=Q(attributions__booking=booking.pk))
+    ).filter(reversal__reverses=True, reversal__corrects__isnull=False)
     follow: dict[str, Combinable] = {
-        "month": _reversal("month"),
-        "pay_line": _reversal("pay_line"),
-        "corrects": _reversal("corrects"),
+        "month": F("reversal__month"),
+        "pay_line": F("reversal__pay_line"),
+        "corrects": F("reversal__corrects"),
         "reason": Value(Reason.CORRECTION),
         "reverses": Value(False),
     }

@@ -239,7 +239,11 @@ def _pay() -> Pay:
 def _moved(booking: Booking | None, before: Pay) -> dict[str, Any]:
     """What the change has just moved: how many tickets, in which months, and everyone's pay before and after."""
     after = _pay()
-    rows = Attribution.objects.filter(booking=booking, reverses=True) if booking else Attribution.objects.none()
+    rows = (
+        Attribution.objects.filter(booking=booking, reverses=True, corrects__isnull=False)
+        if booking
+        else Attribution.objects.none()
+    )
     counts = rows.aggregate(tickets=Count("part__sale", distinct=True), rows=Count("pk"))
     clerks: dict[int | None, Clerk] = dict(Clerk.objects.in_bulk([pk for pk in before | after if pk is not None]))
     moved = [

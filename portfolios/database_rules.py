@@ -162,10 +162,12 @@ class AppendOnly(DatabaseRule):
         self.allow = allow
 
     def postgresql(self, model: type[Model]) -> list[str]:
-        edited = "true"
+        declared, same, edited = "", "", "true"
         if self.mutable:
-            columns = "ARRAY[" + ", ".join(f"'{column}'" for column in self.mutable) + "]"
-            edited = f"to_jsonb(NEW) - {columns} IS DISTINCT FROM to_jsonb(OLD) - {columns}"
+            # All but the mutable columns, those too that a later migration adds.
+            declared = "DECLARE kept record; "
+            same = "kept := NEW; " + "".join(f"kept.{column} := OLD.{column}; " for column in self.mutable)
+            edited = "kept IS DISTINCT FROM OLD"
             edited += f" OR ({self.allow}) IS NOT TRUE" if self.allow else ""
         table = model._meta.db_table
         refuse = (
@@ -173,8 +175,8 @@ class AppendOnly(DatabaseRule):
             "ERRCODE = 'integrity_constraint_violation';"
         )
         return [
-            f"CREATE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"IF TG_OP <> 'UPDATE' THEN {refuse} END IF; IF {edited} THEN {refuse} END IF; RETURN NEW; END $$",
+            f"CREATE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $$ {declared}BEGIN "
+            f"IF TG_OP <> 'UPDATE' THEN {refuse} END IF; {same}IF {edited} THEN {refuse} END IF; RETURN NEW; END $$",
             f"CREATE TRIGGER {self.name} BEFORE UPDATE OR DELETE ON <table> "
             f"FOR EACH ROW EXECUTE FUNCTION {self.name}()",
             f"CREATE TRIGGER {self.name}_truncate BEFORE TRUNCATE ON <table> "
