@@ -12,20 +12,21 @@ from collections import defaultdict
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from commission.attribution import lock_ledger
 from commission.bands import accelerators
 from commission.corrections import correct
+from commission.ledger_copies import copy_ledger
 from commission.models import Attribution, Band, Booking, Plan, PlanChange, PlanProduct, PlanRate, SalePart
 from commission.plan_terms import PlanTerms, write_terms
 from commission.plans import booked_otherwise, is_used, lacking_rates, misdated_band_plans
 from commission.rebinding import hold_ledger
 from commission.repricing import BeyondMeasure, reprice
 from portfolios.models import OPEN_END, Clerk, Month, User, on_date
-from portfolios.months import first_open_day, first_open_month, require_open
+from portfolios.months import first_open_day, require_open
 from portfolios.postings import postings_in
 
 SOURCE = "plan"
@@ -44,21 +45,24 @@ class PlanChanged(PlanRefused):
 
 
 def preview(plan: Plan, *, by: User | None, note: str = "") -> PlanChange:
-    """Carries out what issuing the draft would do, rolls it back, and records it as it would be.
+    """Carries out what issuing the draft would do on a copy, rolls it back, and records it as it would be.
 
-    Raises PlanRefused, or MonthError where the plan begins in a closed month.
+    Tickets are booked meanwhile. Raises PlanRefused, or MonthError where the plan begins in a closed month.
     """
     with transaction.atomic():
-        hold_ledger()
         plan = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
         _check(plan)
         change = PlanChange(plan=plan, note=note.strip()[:500], drafted_by=by, basis=_basis(plan))
-        before, document = _pay(), _facts(plan)
+        sums, document = _sums(Attribution.objects.all()), _facts(plan)
+        before = _pay(sums)
         with transaction.atomic():
             change.document = document
             change.save(force_insert=True)
-            booking = _carry_out(change, by)
-            document |= _moved(booking, before)
+            parts = _put_in_force(change, by)
+            if parts.exists():
+                copy_ledger(parts)
+                _book_anew(change, parts, by)
+            document |= _moved(change.booking, sums, before)
             transaction.set_rollback(True)
         plan.refresh_from_db()
         return PlanChange.objects.create(
@@ -81,7 +85,9 @@ def apply_change(change: PlanChange, *, by: User | None) -> PlanChange:
                 _("The plan, or one that it follows, was changed after this preview. Nothing was applied: look again.")
             )
         _check(change.plan)
-        _carry_out(change, by)
+        parts = _put_in_force(change, by)
+        if parts.exists():
+            _book_anew(change, parts, by)
         return change
 
 
@@ -164,8 +170,8 @@ def _facts(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _carry_out(change: PlanChange, by: User | None) -> Booking | None:
-    """Ends the plan before, puts the new one in force, and corrects what is booked by another one on its days."""
+def _put_in_force(change: PlanChange, by: User | None) -> QuerySet[SalePart]:
+    """Ends the plan before and puts the new one in force; returns what is booked by another one on its days."""
     plan = change.plan
     old, plan.valid_to = predecessor(plan), _until(plan)
     if old:
@@ -178,24 +184,27 @@ def _carry_out(change: PlanChange, by: User | None) -> Booking | None:
         old.save(update_fields=["state", "valid_to"])
     plan.state = Plan.State.ISSUED
     plan.save(update_fields=["state", "valid_to"])
-    parts = booked_otherwise(plan)
-    if parts.exists():
-        if not change.note:
-            raise PlanRefused(_("Tickets are booked on the days of this plan: say why they are booked anew."))
-        change.booking = Booking.objects.create(source=f"{SOURCE} {plan.plan_no}", note=change.note, recorded_by=by)
     change.applied_at, change.applied_by = timezone.now(), by
-    change.save(update_fields=["replaces", "former_valid_to", "booking", "applied_at", "applied_by"])
-    if change.booking:
-        lock_ledger()
-        try:
-            repriced = reprice(parts, change)
-        except BeyondMeasure as error:
-            raise PlanRefused(
-                _("At its amount per unit, product %(product)s would pay beyond every measure for a ticket: lower it.")
-                % {"product": error}
-            ) from error
-        correct(booking=change.booking, parts=repriced)
-    return change.booking
+    change.save(update_fields=["replaces", "former_valid_to", "applied_at", "applied_by"])
+    return booked_otherwise(plan)
+
+
+def _book_anew(change: PlanChange, parts: QuerySet[SalePart], by: User | None) -> None:
+    """Corrects what is booked of these parts of sales: by the change's plan."""
+    if not change.note:
+        raise PlanRefused(_("Tickets are booked on the days of this plan: say why they are booked anew."))
+    lock_ledger()
+    source = f"{SOURCE} {change.plan.plan_no}"
+    change.booking = Booking.objects.create(source=source, note=change.note, recorded_by=by)
+    change.save(update_fields=["booking"])
+    try:
+        repriced = reprice(parts, change)
+    except BeyondMeasure as error:
+        raise PlanRefused(
+            _("At its amount per unit, product %(product)s would pay beyond every measure for a ticket: lower it.")
+            % {"product": error}
+        ) from error
+    correct(booking=change.booking, parts=repriced)
 
 
 def _refuse_remainder(plan: Plan, old: Plan) -> None:
@@ -215,35 +224,48 @@ def _refuse_remainder(plan: Plan, old: Plan) -> None:
 Pay = dict[int | None, list[int]]
 
 
-def _pay() -> Pay:
-    """What each clerk has by now in the open months."""
-    pay: Pay = defaultdict(lambda: [0, 0])
-    if first_open_month() is None:
-        return pay
-    for month in Month.objects.filter(closed_at__isnull=True):
-        credits: dict[int, int] = defaultdict(int)
-        rows = Attribution.objects.filter(month=month).order_by()
+# By month and clerk (None: what the stores keep), the credit and the commission.
+Sums = dict[tuple[int, int | None], list[int]]
+
+
+def _sums(rows: QuerySet[Attribution]) -> Sums:
+    """What these rows have brought each clerk in the open months."""
+    sums: Sums = defaultdict(lambda: [0, 0])
+    for month in Month.objects.filter(closed_at__isnull=True).values_list("pk", flat=True):
+        of_month = rows.filter(month=month).order_by()
         for party in ("owner", "server"):
-            sums = rows.filter(**{f"{party}__isnull": False}).values_list(party)
-            for clerk, credit, commission in sums.annotate(
-                Sum(f"{party}_credit_amount"), Sum(f"{party}_commission_amount")
-            ):
-                credits[clerk] += credit
-                pay[clerk][0] += commission
-        pay[None][0] += rows.aggregate(house=Sum("house_commission_amount"))["house"] or 0
-        for clerk, amount in accelerators(month, credits, postings_in(month)).items():
+            brought = of_month.filter(**{f"{party}__isnull": False}).values_list(party)
+            for clerk, *amounts in brought.annotate(Sum(f"{party}_credit_amount"), Sum(f"{party}_commission_amount")):
+                _add(sums, (month, clerk), amounts)
+        _add(sums, (month, None), [0, of_month.aggregate(house=Sum("house_commission_amount"))["house"] or 0])
+    return sums
+
+
+def _add(sums: Sums, key: tuple[int, int | None], amounts: list[int]) -> None:
+    sums[key] = [have + more for have, more in zip(sums[key], amounts, strict=True)]
+
+
+def _pay(sums: Sums) -> Pay:
+    """The pay that the sums come to, with the accelerator by the plans that are in force by now."""
+    pay: Pay = defaultdict(lambda: [0, 0])
+    credits: dict[int, dict[int, int]] = defaultdict(dict)
+    for (number, clerk), (credit, commission) in sums.items():
+        pay[clerk][0] += commission
+        if clerk is not None:
+            credits[number][clerk] = credit
+    for month in Month.objects.filter(pk__in=credits):
+        for clerk, amount in accelerators(month, credits[month.pk], postings_in(month)).items():
             pay[clerk][1] += amount
     return pay
 
 
-def _moved(booking: Booking | None, before: Pay) -> dict[str, Any]:
+def _moved(booking: Booking | None, sums: Sums, before: Pay) -> dict[str, Any]:
     """What the change has just moved: how many tickets, in which months, and everyone's pay before and after."""
-    after = _pay()
-    rows = (
-        Attribution.objects.filter(booking=booking, reverses=True, corrects__isnull=False)
-        if booking
-        else Attribution.objects.none()
-    )
+    rows = Attribution.objects.filter(booking=booking) if booking else Attribution.objects.none()
+    for key, amounts in _sums(rows).items():
+        _add(sums, key, amounts)
+    after = _pay(sums)
+    rows = rows.filter(reverses=True)
     counts = rows.aggregate(tickets=Count("part__sale", distinct=True), rows=Count("pk"))
     clerks: dict[int | None, Clerk] = dict(Clerk.objects.in_bulk([pk for pk in before | after if pk is not None]))
     moved = [

@@ -327,8 +327,17 @@ def test_what_was_shown_is_what_is_applied_or_nothing(till: Till) -> None:
     plan.rates.filter(category__category="otc").update(rate_bp=500)
     with pytest.raises(PlanChanged, match="Nothing was applied"):
         apply_change(change, by=None)
+    rows = Attribution.objects.count()
     again = preview(plan, by=None, note="late")
+    assert Attribution.objects.count() == rows
     applied = apply_change(again, by=None)
+    # It was worked out on copies, and is what the ledger has now.
+    paid: dict[str, int] = defaultdict(int)
+    for row in Attribution.objects.filter(month=202602).select_related("owner", "server"):
+        for clerk, amount in ((row.owner, row.owner_commission_amount), (row.server, row.server_commission_amount)):
+            if clerk:
+                paid[clerk.clerk_no] += amount
+    assert {row["clerk_no"]: row["commission"][1] for row in again.document["clerks"]} == paid
     rows = Attribution.objects.count()
     # Clicked twice: done once.
     assert apply_change(again, by=None).applied_at == applied.applied_at

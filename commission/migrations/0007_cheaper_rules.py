@@ -19,6 +19,6 @@ def replace_functions(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None
 
 
 class Migration(migrations.Migration):
-    dependencies = [("commission", "0005_api_tokens")]
+    dependencies = [("commission", "0006_month_kpis")]
 
     operations = [migrations.RunPython(replace_functions, migrations.RunPython.noop)]
