@@ -99,13 +99,14 @@ class ReportDocument:
 
 
 def render_report(document: ReportDocument) -> bytes:
-    """The PDF of a report: A4 across, PDF/A-3a and PDF/UA-1, the same bytes for the same document."""
+    """The PDF of a report: PDF/A-3a and PDF/UA-1, the same bytes for the same document. A statement fits one page."""
     # WeasyPrint loads Pango when it is imported; only who makes a PDF waits for it.
     from payroll_exports.tagged_pdf import tagged_pdf
 
     with override(document.language):
         page = render_to_string("payroll_exports/report.html", _page_values(document))
-        sheets = [render_to_string(f"payroll_exports/{name}.css", style_values()) for name in ("elements", "report")]
+        style = {**style_values(), "across": not document.is_statement}
+        sheets = [render_to_string(f"payroll_exports/{name}.css", style) for name in ("elements", "report")]
     stored = json.dumps(document.to_dict(), sort_keys=True).encode()
     return tagged_pdf(
         page=page,
@@ -165,7 +166,7 @@ def _page_values(document: ReportDocument) -> dict[str, Any]:
             ((line.line_code, line.amount) for line in lines),
             title=_("Where the variable pay came from"),
             plain=pgettext("part of the pay", "Bonus and other"),
-            width=990,
+            width=672 if document.is_statement else 990,
         ),
         "lines": [
             {

@@ -92,6 +92,7 @@ def test_a_year_grows_month_by_month_and_each_statement_stays(cast: Cast) -> Non
     assert "Annual statement · 2026" in text
     assert "2026-01 S1 3,100.00 7.20 – – – – 3,107.20" in text
     assert "2026-02 S1 3,100.00 9.00 – – – – 3,109.00" in text
+    assert "Page 1 of 1" in text
     with pytest.raises(Payslip.DoesNotExist):
         annual_statement(li, 2025)
 
