@@ -8,7 +8,7 @@ after March has closed counts on 2026-04-01.
 import datetime as dt
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Value
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Greatest
 
 from commission.models import Attribution, SalePart
@@ -42,7 +42,18 @@ def posted_activity(month: Month, *, before: dt.date) -> models.QuerySet[Attribu
     return counted.filter(month=month, business_date__lt=before)
 
 
-def _counted(activity_date: Greatest) -> models.QuerySet[Attribution]:
+def lately_posted(month: Month, *, since: dt.date, before: dt.date) -> models.QuerySet[Attribution]:
+    """What counts before a day of the month and may count since a day before it, read without looking up months.
+
+    What is posted to an earlier month has its business date as `activity_date`, also where it was late.
+    """
+    first = Month.objects.filter(ends_on__gte=since).order_by("pk").values_list("pk", flat=True).first()
+    own = Greatest(F("business_date"), Value(month.starts_on))
+    counted = _counted(Case(When(month=month, then=own), default=F("business_date")))
+    return counted.filter(month__gte=first, month__lte=month.pk, business_date__lt=before)
+
+
+def _counted(activity_date: Greatest | Case) -> models.QuerySet[Attribution]:
     # One list, worked out once: there are few.
     corrected = Q(part__in=SalePart.objects.filter(correction__isnull=False).values("pk"))
     reversals = Attribution.objects.filter(corrects=OuterRef("pk"), reverses=True)

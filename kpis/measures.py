@@ -16,7 +16,7 @@ from django.db.models import Case, F, Q, Sum, Value, When
 
 from commission.bands import accelerators
 from commission.models import Attribution, SalePart
-from kpis.activity import PURCHASE, member_activity
+from kpis.activity import PURCHASE, lately_posted
 from kpis.contact_results import calls_between
 from kpis.measure_models import SUMS, MeasureMonth, MeasuresSoFar, MeasureSums
 from kpis.member_states import TABLE, classified, earliest_purchase, key_list_sql, sales_of_several_parts
@@ -153,16 +153,16 @@ def _days_after(column: str, days: int) -> str:
     return f"{column} + {days}" if connection.vendor == "postgresql" else f"date({column}, '+{days} days')"
 
 
-def _newcomer_parts(since: dt.date, last: dt.date) -> models.QuerySet[Any]:
+def _newcomer_parts(month: Month, since: dt.date, last: dt.date) -> models.QuerySet[Any]:
     """The tickets' parts, up to the day, of the cards enrolled since, and of the merged cards."""
     # A return is no purchase, and an exchange is a purchase of what was taken home.
     enrolled = Member.objects.filter(enrolled_on__range=(since, last)).values("pk")
     merged = Member.objects.filter(merged_into__isnull=False, counted_to__lte=last).values("pk")
     return (
-        member_activity(since=since, before=last + dt.timedelta(days=1))
+        lately_posted(month, since=since, before=last + dt.timedelta(days=1))
         .filter(Q(member__in=enrolled) | Q(member__in=merged))
         .annotate(bought_amount=Case(When(PURCHASE, then=F("net_amount")), output_field=models.BigIntegerField()))
-        .values("part_id", "member_id", "activity_date", "business_date", "bought_amount")
+        .values("part_id", "member_id", "month_id", "activity_date", "business_date", "bought_amount")
     )
 
 
@@ -176,7 +176,7 @@ def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
         month.starts_on - dt.timedelta(days=max(REPURCHASE_DAYS)),
         earliest_purchase(month) - dt.timedelta(days=settings.EFFECTIVE_DAYS),
     )
-    parts, part_params = _newcomer_parts(since, last).query.sql_with_params()
+    parts, part_params = _newcomer_parts(month, since, last).query.sql_with_params()
     several, several_params = (
         SalePart.objects.filter(sale__in=sales_of_several_parts(since, last))
         .values("id", "sale_id")
@@ -207,7 +207,8 @@ def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
             FROM part
             LEFT JOIN merged ON card_id = member_id
             LEFT JOIN several ON several.id = part.part_id
-            GROUP BY COALESCE(survivor_id, member_id), COALESCE(sale_id, -part_id), activity_date, business_date
+            GROUP BY COALESCE(survivor_id, member_id), COALESCE(sale_id, -part_id), part.month_id, activity_date,
+                business_date
         ),
         newcomer AS (
             SELECT id, enrolled_by_id, store_id, enrolled_on, {within},
