@@ -212,8 +212,6 @@ def month_digest(month: Month, previous: str, sealed: Iterable[Block]) -> str:
         month.ends_on,
         month.closed_at and _in_utc(month.closed_at),
         month.closed_by,
-        month.close_requested_at and _in_utc(month.close_requested_at),
-        month.close_requested_by_id,
     )
     total = hashlib.sha256(ascii(head).encode())
     for block in sealed:

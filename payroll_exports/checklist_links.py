@@ -6,7 +6,7 @@ from dataclasses import replace
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from payroll_exports.pay_run import CloseCheck
+from payroll_exports.close_checklist import CloseCheck
 from portfolios.models import Month
 
 

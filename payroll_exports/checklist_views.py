@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
-from payroll_exports.pay_run import unattributed_parts
+from payroll_exports.close_checklist import unattributed_parts
 from payroll_exports.views import for_readers
 from portfolios.models import Member, Month, Store
 from portfolios.views import reader

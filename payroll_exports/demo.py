@@ -30,9 +30,10 @@ from payroll_exports import demo_care
 from payroll_exports.complete_journey import JourneySource, source_totals, write_complete_journey
 from payroll_exports.demo_chain import DemoChain, write_demo_chain
 from payroll_exports.models import Payslip
-from payroll_exports.pay_run import TieOut, close_month, tie_out
+from payroll_exports.pay_run import close_month
 from payroll_exports.payslip_files import make_payslip_files, write_payslips
 from payroll_exports.roster import import_roster
+from payroll_exports.tie_out import TieOut, tie_out
 from portfolios.models import Clerk, Member, Month, Posting, Store, User
 from portfolios.months import get_month
 
@@ -230,7 +231,7 @@ def _logins(month_name: str, *, colleague: bool) -> list[tuple[str, str, str, st
     if posting:
         people.insert(1, (_("manager"), str(posting.store), "manager", {"clerk": posting.clerk}))
     if colleague:
-        people.append((_("HR colleague"), _("approves a close"), "hr2", {"office": User.Office.HR}))
+        people.append((_("HR colleague"), _("approves pay runs and adjustments"), "hr2", {"office": User.Office.HR}))
     logins = []
     for role, what, name, fields in people:
         password = secrets.token_urlsafe(9)

@@ -15,9 +15,11 @@ from django.utils import timezone
 from django.utils.translation import get_language, ngettext, override
 from django.utils.translation import gettext as _
 
+from payroll_exports.close_checklist import CloseRefused
 from payroll_exports.models import Job, Payslip
 from payroll_exports.pay_reports import month_reports
-from payroll_exports.pay_run import CloseRefused, approve_close, check_approval
+from payroll_exports.pay_run import close_month
+from payroll_exports.pay_run_steps import approved_run
 from payroll_exports.payslip_files import make_payslip_files, payslip_pdf
 from portfolios.models import Month, User
 
@@ -30,8 +32,8 @@ class _Cancelled(Exception):
 
 
 def start_close(month: Month, *, by: User, language: str) -> Job:
-    """Approves the close of a month and starts it. Raises CloseRefused where `by` may not approve it."""
-    check_approval(month, by=by)
+    """Starts the close of a month on its approved pay run. Raises CloseRefused where there is none."""
+    approved_run(month)
     job, _is_new = _job(Job.Kind.CLOSE, month, by)
     if settings.CELERY_BROKER_URL:
         transaction.on_commit(lambda: run_on_worker.delay(job.pk, language))
@@ -146,7 +148,9 @@ def _tell(job: Job) -> tuple[int, int]:
 
 
 def _close(job: Job) -> str:
-    report = approve_close(job.month, by=job.started_by)
+    run = approved_run(job.month)
+    assert run.approved_by is not None, "the database holds no approved run without who approved it"
+    report = close_month(job.month, approved_by=run.approved_by.get_username(), run=run)
     if report.tie_out is None:
         return _("%(month)s was closed already.") % {"month": job.month}
     return ngettext(

@@ -17,6 +17,9 @@ from payroll_exports.applied_imports import AppliedRow as AppliedRow
 from payroll_exports.identity_documents import IdentityDocument as IdentityDocument
 from payroll_exports.identity_documents import IdentityRead as IdentityRead
 from payroll_exports.line_codes import LineCode
+from payroll_exports.pay_run_models import PayRun as PayRun
+from payroll_exports.pay_run_models import PayRunLine as PayRunLine
+from payroll_exports.pay_run_models import PayRunSlip as PayRunSlip
 from payroll_exports.report_models import PayReport as PayReport
 from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
 from portfolios.models import OPEN_END, Clerk, Month, Store, User

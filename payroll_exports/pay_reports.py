@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from payroll_exports.models import EarningLine, PayReport, Payslip
-from payroll_exports.pay_run import verification_code
+from payroll_exports.payslip_lock import verification_code
 from payroll_exports.payslip_pdf import PayslipLine
 from payroll_exports.report_pdf import ReportDocument, ReportRow, ReportSection, render_report
 from portfolios.models import Clerk, Month, Store

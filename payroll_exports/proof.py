@@ -32,7 +32,7 @@ from commission.models import Attribution, Band, HeldAmount, Plan, Sale, SaleLin
 from commission.money import format_amount
 from commission.verify import ClerkTotals, Finding, verify_ledger
 from kpis.models import CohortMonth, MeasureMonth, MemberGroup, PortfolioMonth, ScoreLine, ScoreMonth, StoreMonth
-from payroll_exports.models import Adjustment, EarningLine, Payslip, PayslipFile, ProofBlock, Salary
+from payroll_exports.models import Adjustment, EarningLine, PayRun, Payslip, PayslipFile, ProofBlock, Salary
 from payroll_exports.score_proof import verify_scores
 from portfolios.models import Clerk, Month, Posting
 
@@ -54,6 +54,7 @@ def frozen_tables(month: Month) -> list[FrozenTable]:
         frozen(EarningLine.objects.filter(month=month)),
         frozen(HeldAmount.objects.filter(month=month)),
         frozen(Adjustment.objects.filter(month=month)),
+        frozen(PayRun.objects.filter(month=month)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A clerk's month and payslips, and HR's months: the tie-out, the close by two people, the exports."""
+"""A clerk's month and payslips, and HR's months: the tie-out, the exports."""
 
 import functools
 import hashlib
@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.management import call_command
 from django.core.paginator import Paginator
@@ -20,8 +19,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.http import content_disposition_header, urlencode
-from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 from django_tables2 import RequestConfig
 
@@ -32,16 +31,16 @@ from kpis.care_views import glance
 from kpis.models import Signal
 from payroll_exports import clerk_month as months_of_clerks
 from payroll_exports.checklist_links import linked
+from payroll_exports.close_checklist import close_checklist
 from payroll_exports.earnings import COMMISSION_LINES, line_rows
-from payroll_exports.jobs import start_close
 from payroll_exports.line_codes import LineCode
-from payroll_exports.models import FileRecord, Job, Payslip
+from payroll_exports.models import FileRecord, Job, PayRun, Payslip
 from payroll_exports.pay_reports import years_of
-from payroll_exports.pay_run import CloseRefused, close_checklist, request_close, tie_out
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
 from payroll_exports.payslip_zip import ready_language
 from payroll_exports.store_pay import store_pay
 from payroll_exports.tables import MonthTable, PayslipTable, StorePayTable
+from payroll_exports.tie_out import tie_out
 from portfolios.models import Clerk, Month, Store, User
 from portfolios.views import Choice, current_month, month_choices, reader
 
@@ -256,7 +255,7 @@ def months(request: HttpRequest) -> HttpResponse:
 @for_readers
 def month(request: HttpRequest, month: int) -> HttpResponse:
     """A month's tie-out, and what stands in the way of its close, or what it paid."""
-    shown = get_object_or_404(Month.objects.select_related("close_requested_by"), pk=month)
+    shown = get_object_or_404(Month, pk=month)
     checks = linked(close_checklist(shown), shown)
     payslips = Payslip.objects.filter(month=shown)
     stores = StorePayTable(store_pay(shown), month=shown)
@@ -271,6 +270,11 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
         "stores": stores,
         "job": job,
         "making": job is not None and job.can_be_cancelled,
+        "run": PayRun.objects.for_user(request.user)
+        .in_force()
+        .filter(month=shown)
+        .select_related("drafted_by", "reviewed_by", "approved_by")
+        .first(),
         "signals": Signal.objects.for_user(request.user).filter(month=shown).to_look_at().count(),
         "pdfs": {
             "made": payslips.filter(file__isnull=False).count(),
@@ -282,35 +286,6 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
         "months": month_choices(shown, lambda other: reverse("month", args=[other.pk])),
     }
     return render(request, "payroll_exports/month.html", context)
-
-
-@for_hr
-@require_POST
-def ask_to_close(request: HttpRequest, month: int) -> HttpResponse:
-    """The first of two people: the month is complete and may be closed."""
-    asked = get_object_or_404(Month, pk=month)
-    try:
-        request_close(asked, by=reader(request))
-    except CloseRefused as refusal:
-        messages.error(request, str(refusal))
-    else:
-        messages.success(
-            request,
-            _("You have asked for the close of %(month)s. Another person in HR approves it.") % {"month": asked},
-        )
-    return redirect("month", month)
-
-
-@for_hr
-@require_POST
-def approve_and_close(request: HttpRequest, month: int) -> HttpResponse:
-    """The second of two people: closes the month for good."""
-    asked = get_object_or_404(Month, pk=month)
-    try:
-        start_close(asked, by=reader(request), language=get_language() or settings.LANGUAGE_CODE)
-    except CloseRefused as refusal:
-        messages.error(request, str(refusal))
-    return redirect("month", month)
 
 
 @require_GET

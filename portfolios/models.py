@@ -190,10 +190,6 @@ class Month(models.Model):
     ends_on = models.DateField(_("last day"), unique=True)
     closed_at = models.DateTimeField(_("closed at"), null=True, blank=True)
     closed_by = models.CharField(_("closed by"), max_length=150, blank=True)
-    close_requested_at = models.DateTimeField(_("close asked for at"), null=True, blank=True)
-    close_requested_by = models.ForeignKey(
-        User, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("close asked for by")
-    )
     # SHA-256 over the month before's and all that this one froze, set by the close.
     digest = models.CharField(_("digest"), max_length=64, blank=True)
 
@@ -205,7 +201,7 @@ class Month(models.Model):
             models.CheckConstraint(name="month_not_empty", condition=Q(starts_on__lte=F("ends_on"))),
             AppendOnly(
                 name="month_stays_closed",
-                mutable=["closed_at", "closed_by", "close_requested_at", "close_requested_by_id", "digest"],
+                mutable=["closed_at", "closed_by", "digest"],
                 allow="OLD.closed_at IS NULL",
             ),
         ]

@@ -14,8 +14,10 @@ from pytest_django import DjangoDbBlocker
 from commission.models import Category, Plan, PlanRate
 from kpis.models import Proposal
 from kpis.proposals import Options, draft
-from payroll_exports.models import Job, Payslip, Salary
+from payroll_exports.models import Job, PayRun, Payslip, Salary
 from payroll_exports.pay_run import close_month
+from payroll_exports.pay_run_steps import approve, review
+from payroll_exports.pay_run_steps import draft as draft_run
 from portfolios.models import Clerk, Month, Posting, Store, User
 from tests.small_chain import SmallChain, day
 
@@ -83,6 +85,13 @@ class Cast:
 
     def month(self, number: int) -> Month:
         return self.chain.month(number)
+
+    def approved_run(self, month: Month) -> PayRun:
+        """The month's pay run, drafted by HR and approved by the second person there."""
+        first, second = self.users["hr"], self.users["second_hr"]
+        assert first is not None
+        assert second is not None
+        return approve(review(draft_run(month, by=first), by=second), by=second)
 
     @staticmethod
     def next_plan() -> Plan:

@@ -11,9 +11,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from payroll_exports.adjustments import AdjustmentRefused, approve, ask_adjustment, refuse
+from payroll_exports.close_checklist import close_checklist
 from payroll_exports.earnings import earnings
 from payroll_exports.models import Adjustment, EarningLine, Payslip
-from payroll_exports.pay_run import CloseReport, close_checklist, close_month
+from payroll_exports.pay_run import CloseReport, close_month
 from payroll_exports.proof import verify
 from portfolios.models import Clerk, Month, User
 from tests.cast import Cast

@@ -14,19 +14,13 @@ from django.utils import timezone
 from commission.attribution import attribute
 from commission.models import Attribution, Booking, SaleLine
 from kpis.models import PortfolioMonth
+from payroll_exports.close_checklist import CloseRefused, close_checklist
 from payroll_exports.models import EarningLine, Payslip
-from payroll_exports.pay_run import (
-    CloseRefused,
-    CloseReport,
-    approve_close,
-    close_checklist,
-    close_month,
-    request_close,
-    tie_out,
-    verification_code,
-)
+from payroll_exports.pay_run import CloseReport, close_month
+from payroll_exports.payslip_lock import verification_code
 from payroll_exports.payslip_pdf import PayslipDocument
-from portfolios.models import Clerk, Month, User
+from payroll_exports.tie_out import tie_out
+from portfolios.models import Clerk, Month
 from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day
 
@@ -244,30 +238,6 @@ def test_a_part_that_was_booked_twice_does_not_tie_out(chain: SmallChain) -> Non
     figures = tie_out(chain.month(202601))
 
     assert (figures.pos_amount, figures.attributed_amount, figures.ties) == (20_000, 40_000, False)
-
-
-# --- Who may -----------------------------------------------------------------------------------------------------
-
-
-def test_two_people_close_a_month(chain: SmallChain) -> None:
-    first, second = (User.objects.create_user(name, office=User.Office.HR) for name in ("fang", "guo"))
-    month = chain.month(202601)
-    with pytest.raises(CloseRefused, match="Nobody has asked"):
-        approve_close(month, by=first)
-    asked = request_close(month, by=first)
-    assert (asked.close_requested_by, asked.close_requested_at is None) == (first, False)
-    with pytest.raises(CloseRefused, match="fang has asked"):
-        request_close(month, by=second)
-    with pytest.raises(CloseRefused, match="yourself"):
-        approve_close(month, by=first)
-    assert not Month.objects.get(pk=202601).is_closed
-
-    report = approve_close(month, by=second)
-
-    assert (report.month.closed_by, report.month.close_requested_by) == ("guo", first)
-    assert approve_close(month, by=second).already_closed
-    with pytest.raises(CloseRefused, match="closed already"):
-        request_close(month, by=first)
 
 
 # --- The command -------------------------------------------------------------------------------------------------

@@ -12,9 +12,11 @@ from django.db import OperationalError, connection, connections, transaction
 from commission.models import Attribution, Booking, SaleLine
 from commission.settlement import settle_return, waiting_returns
 from kpis.models import CohortMonth, MemberGroup, PortfolioMonth, StoreMonth
+from payroll_exports.close_checklist import CloseRefused
 from payroll_exports.models import EarningLine, Payslip, ProofBlock, Salary
-from payroll_exports.pay_run import CloseRefused, CloseReport, close_month, tie_out
+from payroll_exports.pay_run import CloseReport, close_month
 from payroll_exports.proof import verify
+from payroll_exports.tie_out import tie_out
 from portfolios.bindings import BindingError
 from portfolios.models import Binding, Month
 from portfolios.months import MonthError

@@ -11,7 +11,7 @@ from pytest_django import DjangoDbBlocker
 
 from commission.models import Attribution, Sale, TicketCorrection
 from commission.ticket_corrections import ask_for_member
-from payroll_exports.pay_run import close_checklist
+from payroll_exports.close_checklist import close_checklist
 from portfolios.models import Month
 from tests.cast import Cast, one_cast
 from tests.test_pages import text as escaped_text

@@ -26,10 +26,12 @@ from commission.inquiries import (
     withdraw,
 )
 from commission.models import Attribution, HeldAmount, Inquiry, Plan, SalePart
+from payroll_exports.close_checklist import close_checklist
 from payroll_exports.earnings import earnings
 from payroll_exports.models import EarningLine, Payslip
-from payroll_exports.pay_run import close_checklist, close_month, tie_out
+from payroll_exports.pay_run import close_month
 from payroll_exports.proof import verify
+from payroll_exports.tie_out import tie_out
 from portfolios.models import Binding, Clerk, Month, Posting, User
 from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day

@@ -11,7 +11,8 @@ from pytest_django import DjangoDbBlocker
 
 from commission.models import Inquiry, Sale
 from payroll_exports.checklist_links import linked
-from payroll_exports.pay_run import close_checklist, close_month
+from payroll_exports.close_checklist import close_checklist
+from payroll_exports.pay_run import close_month
 from portfolios.bindings import assign
 from portfolios.models import Binding, BindingBatch, Month
 from tests.cast import Cast, one_cast

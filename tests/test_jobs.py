@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from config.celery import app
 from payroll_exports import jobs
+from payroll_exports.close_checklist import CloseRefused
 from payroll_exports.jobs import cancel, run_job, start_close, start_payslip_files
 from payroll_exports.models import SILENCE, Job, Payslip, PayslipFile
-from payroll_exports.pay_run import CloseRefused, request_close
 from tests.cast import Cast
 from tests.concurrency import apart
 
@@ -30,29 +30,30 @@ def cast():
 
 class TestClose:
     def test_it_closes_the_month_and_says_so(self, cast):
-        request_close(cast.february, by=cast.users["hr"])
-        job = start_close(cast.february, by=cast.users["second_hr"], language="en")
+        cast.approved_run(cast.february)
+        job = start_close(cast.february, by=cast.users["hr"], language="en")
         cast.february.refresh_from_db()
-        assert cast.february.is_closed
-        assert (job.state, job.started_by) == (Job.State.DONE, cast.users["second_hr"])
+        assert (cast.february.is_closed, cast.february.closed_by) == (True, "second_hr")
+        assert (job.state, job.started_by) == (Job.State.DONE, cast.users["hr"])
         payslips = Payslip.objects.filter(month=cast.february).count()
         assert job.message == f"2026-02 is closed, with {payslips} payslips."
         assert job.finished_at is not None
+        again = start_close(cast.february, by=cast.users["hr"], language="en")
+        assert again.message == "2026-02 was closed already."
 
-    def test_the_same_person_starts_nothing(self, cast):
-        request_close(cast.february, by=cast.users["hr"])
-        with pytest.raises(CloseRefused, match="another person"):
+    def test_without_an_approved_run_nothing_starts(self, cast):
+        with pytest.raises(CloseRefused, match="one person drafts it, another approves it"):
             start_close(cast.february, by=cast.users["hr"], language="en")
         assert not Job.objects.filter(month=cast.february).exists()
 
     def test_what_stands_in_the_way_is_told_in_the_row(self, cast):
-        march = cast.chain.month(202603)
-        request_close(march, by=cast.users["hr"])
-        job = start_close(march, by=cast.users["second_hr"], language="en")
+        cast.approved_run(cast.february)
+        line = cast.chain.unmatched_return("02-05", -1_000)
+        job = start_close(cast.february, by=cast.users["second_hr"], language="en")
         assert job.state == Job.State.FAILED
-        assert "2026-02" in job.message
-        march.refresh_from_db()
-        assert not march.is_closed
+        assert line.sale.ticket_no in job.message
+        cast.february.refresh_from_db()
+        assert not cast.february.is_closed
 
 
 def finished(job):
@@ -173,7 +174,7 @@ def test_a_process_that_is_killed_leaves_a_job_that_goes_on_without_doubling(sha
     assert second_hr
     for number in range(20, 50):
         cast.chain.clerk(f"C{number}", store=cast.chain.first)
-    request_close(cast.february, by=hr)
+    cast.approved_run(cast.february)
     start_close(cast.february, by=second_hr, language="en")
     total = Payslip.objects.filter(month=cast.february).count()
     job = Job.objects.create(kind=Job.Kind.PAYSLIP_FILES, month=cast.february, started_by=hr)

@@ -17,7 +17,7 @@ from commission.explain import explain, with_parties
 from commission.models import Attribution
 from commission.templatetags.money import count, money, money_text, signed
 from kpis.models import PortfolioMonth
-from payroll_exports.models import FileRecord, Payslip, PayslipFile
+from payroll_exports.models import FileRecord, PayRun, Payslip, PayslipFile
 from portfolios.models import Month, Posting
 from tests.cast import Cast, one_cast
 from tests.small_chain import day
@@ -237,44 +237,46 @@ def test_the_tie_out_of_a_month(cast: Cast) -> None:
     assert "Attributed 350.00 Tickets of the POS 350.00" in page
     assert "Commission in the ledger, owners and servers 10.50 Commission on the payslips 10.50" in page
     assert "店1 S1 4 9.00 3,109.00" in page
-    assert "Ask to close" not in text(cast.client("auditor").get("/months/2026-02/"))
+    assert "Draft the pay run" not in text(cast.client("auditor").get("/months/2026-02/"))
 
 
 def test_a_month_is_closed_by_two_people(cast: Cast) -> None:
     first, second = cast.client("hr"), cast.client("second_hr")
-    assert "Ask to close" in text(first.get("/months/2026-02/"))
-    asked = text(first.post("/months/2026-02/close/ask/", follow=True))
-    assert "You have asked for the close of 2026-02. Another person in HR approves it." in asked
-    assert "Approve and close" not in asked
+    assert "Draft the pay run" in text(first.get("/months/2026-02/"))
+    refused = text(first.post("/months/2026-02/close/", follow=True))
+    assert "No pay run of 2026-02 is approved: one person drafts it, another approves it." in refused
+    drafted = text(first.post("/months/2026-02/pay-run/draft/", follow=True))
+    assert "Drafted by hr" in drafted
+    run = PayRun.objects.get()
+    first.post(f"/pay-runs/{run.pk}/review/")
+    assert "You drafted it: another person in HR approves it." in text(first.get("/months/2026-02/"))
+    refused = text(first.post(f"/pay-runs/{run.pk}/approve/", follow=True))
+    assert "You have drafted this pay run yourself: another person must approve it." in refused
 
-    refused = text(first.post("/months/2026-02/close/approve/", follow=True))
-    assert "You have asked for the close of 2026-02 yourself: another person must approve it." in refused
-    assert not Month.objects.get(pk=202602).is_closed
-
-    assert "Approve and close" in text(second.get("/months/2026-02/"))
-    closed = text(second.post("/months/2026-02/close/approve/", follow=True))
+    assert "Approve the pay run" in text(second.get("/months/2026-02/pay-run/"))
+    approved = text(second.post(f"/pay-runs/{run.pk}/approve/", follow=True))
+    assert "Approved: the month can be closed on it." in approved
+    closed = text(first.post("/months/2026-02/close/", follow=True))
     assert "2026-02 is closed, with 6 payslips." in closed
-    month = Month.objects.get(pk=202602)
-    assert (month.closed_by, month.close_requested_by) == ("second_hr", cast.users["hr"])
+    assert Month.objects.get(pk=202602).closed_by == "second_hr"
+    run.refresh_from_db()
+    assert run.state == "locked"
     # February's page is now one of a closed month, and March has begun.
     assert "approved by second_hr" in text(first.get("/months/2026-02/"))
     assert Month.objects.filter(pk=202603, closed_at=None).exists()
-
-
-def test_nobody_approves_what_nobody_asked_for(cast: Cast) -> None:
-    page = text(cast.client("hr").post("/months/2026-02/close/approve/", follow=True))
-    assert "Nobody has asked for the close of 2026-02" in page
-    assert not Month.objects.get(pk=202602).is_closed
 
 
 def test_what_stands_in_the_way_of_a_close(cast: Cast) -> None:
     cast.chain.unmatched_return("02-10", -500)
     page = text(cast.client("hr").get("/months/2026-02/"))
     assert "Return lines wait for the ticket that they return" in page
-    assert "Ask to close" not in page
-    cast.client("hr").post("/months/2026-02/close/ask/")
-    refused = text(cast.client("second_hr").post("/months/2026-02/close/approve/", follow=True))
+    cast.client("hr").post("/months/2026-02/pay-run/draft/")
+    run = PayRun.objects.get()
+    cast.client("hr").post(f"/pay-runs/{run.pk}/review/")
+    refused = text(cast.client("second_hr").post(f"/pay-runs/{run.pk}/approve/", follow=True))
     assert "Month 2026-02 cannot be closed." in refused
+    run.refresh_from_db()
+    assert run.state == "reviewed"
     assert not Month.objects.get(pk=202602).is_closed
 
 
@@ -282,7 +284,7 @@ def test_a_month_that_runs_still_warns(cast: Cast) -> None:
     with time_machine.travel("2026-02-10 12:00:00 +0800"):
         page = text(cast.client("hr").get("/months/2026-02/"))
     assert "The month runs until 2026-02-28" in page
-    assert "Ask to close" in page
+    assert "Draft the pay run" in page
 
 
 def test_the_files_of_a_closed_month_and_who_took_them(cast: Cast) -> None:

@@ -8,8 +8,10 @@ from django.test.utils import CaptureQueriesContext
 
 from commission.corrections import correct
 from commission.models import Attribution, Band, Booking, Plan
+from payroll_exports.earnings import Earning, earnings
 from payroll_exports.models import EarningLine, Payslip, Salary
-from payroll_exports.pay_run import Earning, close_month, earnings, tie_out
+from payroll_exports.pay_run import close_month
+from payroll_exports.tie_out import tie_out
 from portfolios.models import Binding, BindingBatch, Clerk, Month, Posting
 from tests.small_chain import SmallChain, day
 

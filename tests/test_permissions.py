@@ -13,11 +13,13 @@ from pytest_django import DjangoDbBlocker
 from commission.inquiries import ask_owned
 from commission.plan_changes import preview
 from commission.ticket_corrections import ask_for_member
+from payroll_exports import pay_run_steps
 from payroll_exports.adjustments import ask_adjustment
 from payroll_exports.applied_imports import AppliedImport
 from payroll_exports.identity_documents import IdentityDocument
+from payroll_exports.models import PayRun
 from payroll_exports.ready_profiles import ready_profile
-from portfolios.models import Month, User
+from portfolios.models import User
 from tests.cast import Cast, one_cast
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +44,7 @@ CORRECTION = "what 李 asked for"
 PLAN, DRAFT, PLAN_CHANGE = "the chain's plan", "a draft of the next one", "the preview of issuing it"
 INQUIRY, BINDING = "what 王 questioned of 李's", "the binding of 李's member"
 MEMBER, UNASSIGNED = "李's member", "the unassigned member"
+PAY_RUN = "February's draft"
 ADJUSTMENT = "an adjustment of 李's pay"
 PROFILE, IMPORT = "an export profile", "an import"
 ROUTES = [
@@ -218,10 +221,19 @@ ROUTES = [
     Route("months", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("month", (202601,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("month", (202602,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
-    Route("ask_to_close", (202602,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
-    Route("ask_to_close", (202602,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
-    Route("approve_and_close", (202602,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
-    Route("approve_and_close", (202602,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    Route("pay_run", (202602,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("pay_run_file", (202602, "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("pay_run_file", (202602, "pdf"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    *(
+        Route(name, (about,), method, (LOGIN, 404, 404, 404, 404, answer, 404))
+        for name, about in (
+            ("draft_pay_run", 202602),
+            ("review_pay_run", PAY_RUN),
+            ("approve_pay_run", PAY_RUN),
+            ("close_month", 202602),
+        )
+        for method, answer in (("post", 302), ("get", 405))
+    ),
     Route("payslip_language", (), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("payslip_language", (), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("make_payslips", (202601,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
@@ -331,13 +343,16 @@ def test_what_each_person_gets(cast: Cast) -> None:
         cast.chain.li, cast.february, amount=5_000, reason="stocktaking", asked_by=cast.users["second_hr"]
     )
     imported = AppliedImport.objects.create(applied_by=clerk)
+    hr = cast.users["hr"]
+    assert hr is not None
+    run = pay_run_steps.draft(cast.february, by=hr)
     answers = {}
     for route in ROUTES:
         there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
         there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
         there |= {PLAN: cast.chain.plan.pk, DRAFT: change.plan_id, PLAN_CHANGE: change.pk}
         there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk, IMPORT: imported.pk}
-        there |= {ADJUSTMENT: adjustment.pk}
+        there |= {ADJUSTMENT: adjustment.pk, PAY_RUN: run.pk}
         url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
         answers[route[:3]] = dict(
             zip(cast.PEOPLE, (answer(cast.client(name), route, url) for name in cast.PEOPLE), strict=True)
@@ -407,8 +422,8 @@ def test_a_change_without_the_form_s_token_is_refused(cast: Cast) -> None:
     hr = cast.users["hr"]
     assert hr is not None
     client.force_login(hr, backend="portfolios.access.StaffBackend")
-    for name in ("ask_to_close", "approve_and_close", "make_payslips"):
+    for name in ("draft_pay_run", "close_month", "make_payslips"):
         response = client.post(reverse(name, args=[202602]))
         assert response.status_code == 403
         assert "Nothing was saved." in response.content.decode()
-    assert Month.objects.get(pk=202602).close_requested_by is None
+    assert not PayRun.objects.filter(month=202602).exists()

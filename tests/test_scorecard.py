@@ -19,8 +19,9 @@ from kpis.scorecard import BY_KEY, SCALES, SCORED, Score, attainment_bp, bonuses
 from kpis.scorecard_models import Direction
 from payroll_exports.earnings import COMMISSION_LINES, earnings
 from payroll_exports.models import EarningLine, Payslip
-from payroll_exports.pay_run import close_month, tie_out
+from payroll_exports.pay_run import close_month
 from payroll_exports.proof import verify
+from payroll_exports.tie_out import tie_out
 from portfolios.models import Clerk, Month, Posting
 from tests.scorecards import scorecard
 from tests.small_chain import SmallChain, day

@@ -10,7 +10,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from commission.money import format_amount
-from payroll_exports.pay_run import CloseCheck, CloseRefused, TieOut, close_checklist, close_month, tie_out
+from payroll_exports.close_checklist import CloseCheck, CloseRefused, close_checklist
+from payroll_exports.pay_run import close_month
+from payroll_exports.tie_out import TieOut, tie_out
 from portfolios.models import Month
 from portfolios.months import MonthError, get_month
 
