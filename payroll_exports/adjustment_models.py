@@ -37,6 +37,8 @@ class Adjustment(models.Model):
     month = models.ForeignKey(Month, models.PROTECT, related_name="adjustments", verbose_name=_("month"))
     amount = models.BigIntegerField(_("amount"))
     reason = models.CharField(_("reason"), max_length=500)
+    # What a leaver owes is written off: the payslip's ADJUSTMENT takes back what was carried in.
+    write_off = models.BooleanField(_("write-off of a leaver's debt"), default=False)
     asked_by = models.ForeignKey(
         User,
         models.PROTECT,
@@ -63,6 +65,7 @@ class Adjustment(models.Model):
         verbose_name_plural = _("adjustments")
         constraints = [
             models.CheckConstraint(name="adjustment_is_not_nothing", condition=~Q(amount=0)),
+            models.CheckConstraint(name="write_off_gives", condition=Q(write_off=False) | Q(amount__gt=0)),
             models.CheckConstraint(name="adjustment_has_a_reason", condition=~Q(reason="")),
             models.CheckConstraint(
                 name="adjustment_by_two_people",

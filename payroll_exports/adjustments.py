@@ -23,14 +23,16 @@ class AdjustmentRefused(ValueError):
         self.field = field
 
 
-def ask_adjustment(clerk: Clerk, month: Month, *, amount: int, reason: str, asked_by: User | None) -> Adjustment:
+def ask_adjustment(
+    clerk: Clerk, month: Month, *, amount: int, reason: str, asked_by: User | None, write_off: bool = False
+) -> Adjustment:
     """Asks that the clerk gets `amount` (minor units; below zero takes) in the month, which is open.
 
-    `asked_by` is None for a command of the operator. Raises AdjustmentRefused.
+    `asked_by` is None for a command of the operator; `write_off` is for `leavers_debts`. Raises AdjustmentRefused.
     """
     reason = reason.strip()
     check_adjustment(clerk, month, amount=amount, reason=reason)
-    asked = Adjustment(clerk=clerk, month=month, amount=amount, reason=reason, asked_by=asked_by)
+    asked = Adjustment(clerk=clerk, month=month, amount=amount, reason=reason, asked_by=asked_by, write_off=write_off)
     try:
         with transaction.atomic():
             asked.save(force_insert=True)

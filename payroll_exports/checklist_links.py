@@ -21,6 +21,8 @@ def _address(check: CloseCheck, month: Month) -> str:
         return reverse("month", args=[earlier.pk]) if earlier else ""
     if check.code == "unmatched_return":
         return f"{reverse('waiting_returns')}?{urlencode({'month': month.name})}"
+    if check.code == "leavers_debt":
+        return reverse("leavers_debts")
     if check.code == "waiting_correction":
         return reverse("corrections")
     if check.code == "waiting_inquiry":

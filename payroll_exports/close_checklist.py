@@ -16,6 +16,7 @@ from commission.models import Attribution, SaleLine, SalePart
 from commission.money import format_amount
 from commission.ticket_corrections import waiting_corrections
 from payroll_exports.adjustments import waiting_adjustments
+from payroll_exports.leavers_debts import leavers_debts
 from portfolios.models import Member, Month
 
 _EXAMPLES = 5
@@ -47,6 +48,7 @@ def close_checklist(month: Month, today: dt.date | None = None) -> list[CloseChe
     checks = [_earlier_months(month), _unmatched_returns(month), _unattributed_parts(month)]
     checks += [_not_over(month, today or timezone.localdate()), _members_without_owner(month)]
     checks += [_waiting_corrections(month), _waiting_inquiries(month), _waiting_adjustments(month)]
+    checks.append(_leavers_debts(month))
     return [check for check in checks if check.count]
 
 
@@ -169,6 +171,20 @@ def _waiting_adjustments(month: Month) -> CloseCheck:
             _("%(name)s: %(amount)s, %(reason)s")
             % {"name": one.clerk.name, "amount": format_amount(one.amount), "reason": one.reason}
             for one in waiting[:_EXAMPLES]
+        ],
+    )
+
+
+def _leavers_debts(month: Month) -> CloseCheck:
+    debts = leavers_debts(month)
+    return CloseCheck(
+        "leavers_debt",
+        False,
+        len(debts),
+        _("Leavers owe what no later pay recovers: it is carried on and on until it is written off."),
+        [
+            _("%(name)s: %(amount)s") % {"name": debt.clerk.name, "amount": format_amount(debt.amount)}
+            for debt in debts[:_EXAMPLES]
         ],
     )
 

@@ -21,6 +21,9 @@ from payroll_exports.pay_run_steps import run_lines
 from portfolios.models import Clerk, Month, Store
 from portfolios.months import next_number
 
+# So many reasons are read at a glance, the others on demand.
+_MAIN = 3
+
 Lines = Mapping[int, list[Earning]]
 
 _WHAT = {
@@ -63,6 +66,14 @@ class Difference:
     def weight(self) -> float:
         """How far it stands out: the change times its part of the larger pay."""
         return self.change**2 / max(abs(self.before or 0), abs(self.after or 0), 1)
+
+    @property
+    def main_reasons(self) -> tuple[Reason, ...]:
+        return self.reasons[:_MAIN]
+
+    @property
+    def other_reasons(self) -> tuple[Reason, ...]:
+        return self.reasons[_MAIN:]
 
     @property
     def expected(self) -> bool:
@@ -207,4 +218,8 @@ def _counted(code: LineCode, more: int, change: int) -> str:
         if more > 0
         else ngettext("%(count)d fewer %(what)s", "%(count)d fewer %(what)s", -more)
     )
-    return told % {"count": abs(more), "what": what}
+    counted = told % {"count": abs(more), "what": what}
+    # More returns take more; of everything else more brings more, as a rule.
+    if change and (more * change < 0) == (code != LineCode.CLAWBACK):
+        return (_("%(counted)s, worth more") if change > 0 else _("%(counted)s, worth less")) % {"counted": counted}
+    return counted

@@ -22,11 +22,12 @@ from kpis.change_charts import before_after
 from payroll_exports import pay_run_steps
 from payroll_exports.close_checklist import CloseRefused
 from payroll_exports.jobs import start_close
+from payroll_exports.minimum_wage import under_minimum_wage
 from payroll_exports.models import FileRecord, PayRun
 from payroll_exports.pay_differences import Comparison, against_last_draft, against_last_month, differences
 from payroll_exports.pay_run_steps import PayRunRefused
 from payroll_exports.views import for_hr, for_readers
-from portfolios.models import Month, Store
+from portfolios.models import Clerk, Month, Store
 from portfolios.table_files import FORMATS, table_file
 from portfolios.views import Choice, month_choices, reader
 
@@ -73,6 +74,8 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
         page = Paginator(of_store, CLERKS_PER_PAGE).get_page(request.GET.get("page"))
         bars = before_after([(one.before or 0, one.after or 0) for one in page])
         address = reverse("pay_run", args=[month])
+        under = under_minimum_wage(shown, run.slips.values_list("clerk", "store", "paid_amount"))
+        names = Clerk.objects.in_bulk([one.clerk_id for one in under])
         context |= {
             "beside": beside,
             "compared": compared,
@@ -83,6 +86,7 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
             "before_amount": sum(sum(line.amount for line in own) for own in compared.before.values())
             if compared
             else None,
+            "under_minimum": [(names[one.clerk_id], one) for one in under],
             "pay_heading": in_currency(_("Pay")),
             "stores": [Choice(f"{address}?beside={beside}", _("all stores"), "", store is None)]
             + [

@@ -57,6 +57,8 @@ class StoreQuerySet(models.QuerySet["Store"]):
 class Store(models.Model):
     store_no = models.CharField(_("store number"), max_length=20, unique=True)
     name = models.CharField(_("store name"), max_length=100)
+    # For a whole month; None where none is set, and nobody is warned of.
+    minimum_wage_amount = models.PositiveBigIntegerField(_("minimum wage a month"), null=True, blank=True)
 
     objects = StoreQuerySet.as_manager()
 

@@ -94,7 +94,7 @@ def test_beside_the_last_draft(hr: list[User]) -> None:
 
     assert told(second, against_last_draft(second)) == [
         # The return of the same month is a walk-in of its own, of -6.00: 13.00 have become 6.00.
-        ("C3", -700, [(-600, "1 more walk-in"), (-100, "adjustment: till short")]),
+        ("C3", -700, [(-600, "1 more walk-in, worth less"), (-100, "adjustment: till short")]),
         ("C2", 300, [(300, "1 more walk-in")]),
     ]
 
