@@ -40,7 +40,7 @@ from portfolios.models import Binding, Member, Month
 from portfolios.months import next_number
 
 # The tables that are there while a month is `classified`.
-TABLE, _EARLIER = "classified_member", "earlier_purchases"
+TABLE, _EARLIER, _FURTHER = "classified_member", "earlier_purchases", "further_purchases"
 _asked: ContextVar[tuple[int, dt.date] | None] = ContextVar("classified", default=None)
 
 
@@ -189,7 +189,7 @@ def _groups(name: str, columns: str) -> str:
         )"""
 
 
-def _statement(purchases: str, further: str, owners: str) -> str:
+def _statement(purchases: str, owners: str) -> str:
     if connection.vendor == "postgresql":
         # As many bits are set as there are days: nothing has to be sorted to count them.
         days = "BIT_COUNT(CAST(BIT_OR(CAST(1 AS bigint) << (bought_on - %s)) AS bit(64)))"
@@ -201,7 +201,6 @@ def _statement(purchases: str, further: str, owners: str) -> str:
         CREATE TEMPORARY TABLE {TABLE} AS
         WITH {_groups("opened", opened)},
         {_groups("closed", closed)},
-        further AS ({further}),
         bought AS (
             SELECT member_id,
                 CAST(SUM(net_amount) AS bigint) AS spend,
@@ -217,7 +216,7 @@ def _statement(purchases: str, further: str, owners: str) -> str:
                         ELSE member_id
                     END AS member_id,
                     net_amount, bought_on,
-                    CASE WHEN bought_on IS NOT NULL AND id NOT IN (SELECT id FROM further) THEN 1 END AS ticket
+                    CASE WHEN bought_on IS NOT NULL AND id NOT IN (SELECT id FROM {_FURTHER}) THEN 1 END AS ticket
                 FROM ({purchases}) AS part
                 ORDER BY 1
             ) AS part
@@ -294,7 +293,7 @@ def classified(month: Month, last: dt.date | None = None) -> Iterator[None]:
     window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
     day_before = month.starts_on - dt.timedelta(days=1)
     params = [
-        *[day_before] * 3, *[last] * 3, *further_params, month.starts_on, *purchase_params, next_number(month.pk, -1),
+        *[day_before] * 3, *[last] * 3, month.starts_on, *purchase_params, next_number(month.pk, -1),
         *owner_params, day_before - window, *[last - window] * 2,
     ]  # fmt: skip
     with transaction.atomic(), connection.cursor() as cursor:
@@ -304,9 +303,11 @@ def classified(month: Month, last: dt.date | None = None) -> Iterator[None]:
             # Sums by member and groups of members stay in memory; on disk they take twice as long.
             cursor.execute("SET LOCAL work_mem = '256MB'")
         cursor.execute(f"CREATE TEMPORARY TABLE {_EARLIER} AS {earlier}", earlier_params)
+        cursor.execute(f"CREATE TEMPORARY TABLE {_FURTHER} AS {further}", further_params)
         with without("hashjoin", cursor):
-            cursor.execute(_statement(purchases, further, owners), params)
+            cursor.execute(_statement(purchases, owners), params)
         cursor.execute(f"DROP TABLE {_EARLIER}")
+        cursor.execute(f"DROP TABLE {_FURTHER}")
         token = _asked.set((month.pk, last))
         try:
             yield
