@@ -105,6 +105,8 @@ AUTH_USER_MODEL = "portfolios.User"
 AUDITLOG_INCLUDE_TRACKING_MODELS = (
     {"model": "portfolios.User", "exclude_fields": ["password", "last_login"]},
     "commission.Plan",
+    "kpis.Scorecard",
+    "kpis.ScorecardMeasure",
     "portfolios.Clerk",
     "kpis.SignalReview",
 )

@@ -395,7 +395,107 @@ ANALYSIS = Group(
     ),
 )
 
-GROUPS = (MEASURES, MOVEMENT, ACTIVE, KEY, ANALYSIS)
+# Of a book in May: what grew of itself, as a part of what there was before.
+GROWTH = Example(
+    (
+        _("Members at opening"),
+        _("Enrolled"),
+        _("Closed"),
+        _("Active at opening"),
+        _("Newly active"),
+        _("Lapsed"),
+        _("Organic growth"),
+        _("of active members"),
+        _("Lapsed share"),
+    ),
+    (("4", "2", "1", "4", "2", "1", "25%", "25%", "25%"),),
+)
+
+# A scorecard that pays 300.00 at 100 points, each measure up to 120% of its target.
+SCORE = Example(
+    (_("Measure"), _("Weight"), _("Value"), _("Target"), _("Reached"), _("Points")),
+    (
+        (_("Member share of variable pay"), "40%", "70%", "80%", "87.5%", "35"),
+        (_("Effective new members"), "30%", "9", "6", "120%", "36"),
+        (_("Lapsed share"), "30%", "8%", "6%", "75%", "22.5"),
+        (_("Together"), "100%", "", "", "", "93.5"),
+        (_("KPI bonus"), "", "", "", "", "280.50"),
+    ),
+)
+# The same where the last measure has too small a sample.
+LEFT_OUT = Example(
+    (_("Measure"), _("Weight"), _("Reached"), _("Points")),
+    (
+        (_("Member share of variable pay"), "40%", "87.5%", "35"),
+        (_("Effective new members"), "30%", "120%", "36"),
+        (_("Together"), "70%", "", "71"),
+        (_("KPI bonus"), "", "", "304.29"),
+    ),
+)
+
+SCORES = Group(
+    _("Scorecard"),
+    _(
+        "A scorecard holds measures of a month against targets. Beside the measures of a month these can count. Of a "
+        "manager the figures are those of the stores managed on the last day of the month, all together: the books of "
+        "the clerks whose home store it is at the end of the month, and the members without an owner."
+    ),
+    (
+        Definition(
+            "growth_share",
+            pgettext_lazy("share", "Organic growth of members"),
+            _("Enrolled less closed, as a part of the members at opening. Transfers are growth and loss for nobody."),
+            GROWTH,
+        ),
+        Definition(
+            "active_growth_share",
+            pgettext_lazy("share", "Organic growth of active members"),
+            _("Newly active and reactivated, less lapsed, as a part of the members active at opening."),
+        ),
+        Definition(
+            "lapsed_share",
+            _("Lapsed share"),
+            _("Lapsed, as a part of the members active at opening. Lower is better."),
+        ),
+        Definition(
+            "upkeep",
+            _("Profile upkeep"),
+            _(
+                "Of three members for each day with a ticket that the clerk served: those whose phone and "
+                "neighbourhood were confirmed or put right. A member counts once a month, and of a day three count."
+            ),
+        ),
+        Definition(
+            "calls_reached",
+            _("Calls that reached the member"),
+            _("Of the contacts that the clerk logged in the days of the month: those that reached the member."),
+        ),
+        Definition(
+            "score",
+            _("Score"),
+            _(
+                "Points of a measure = weight x value / target, or target / value where lower is better; to a "
+                "hundredth of a percent, and not above the cap. A value of zero or less reaches nothing, or where "
+                "lower is better the cap. A target of zero is reached (100%%) or not (0). The score is the sum "
+                "of the points. A measure with too small a sample (fewer than %(small)d), or with nothing to measure, "
+                "is left out, and its weight shared among the others: nobody gains or loses by chance."
+            ),
+            SCORE,
+        ),
+        Definition(
+            "kpi_bonus",
+            _("KPI bonus"),
+            _(
+                "The amount at 100 points x score / 100, for the days posted as the base salary is, rounded once. The "
+                "member share of variable pay is counted before this bonus. The table is that of the score with "
+                "the lapsed share left out: 71 points of a weight of 70."
+            ),
+            LEFT_OUT,
+        ),
+    ),
+)
+
+GROUPS = (MEASURES, MOVEMENT, ACTIVE, KEY, ANALYSIS, SCORES)
 
 
 def definition_text(definition: Definition | Group) -> str:
@@ -408,6 +508,7 @@ def definition_text(definition: Definition | Group) -> str:
         else 0,
         "goal": settings.MEMBER_PAY_GOAL_PERCENT,
         "window": settings.ACTIVITY_WINDOW_DAYS,
+        "small": settings.MEASURE_SMALL_SAMPLE,
     }
     text = str(definition.text)
     return text % values if "%" in text else text

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from commission.money import round_half_away
 from commission.templatetags.money import count, money_text
-from kpis.definitions import MEASURES as DEFINED
+from kpis.definitions import GROUPS
 from kpis.goal_bars import GoalBars, goal_bars
 from kpis.measure_models import SUMS, MeasureSums
 from kpis.measures import measured
@@ -43,7 +43,7 @@ class Measure:
 
     @property
     def name(self) -> Promise | str:
-        return next(one.name for one in DEFINED.definitions if one.key == self.key)
+        return next(one.name for group in GROUPS for one in group.definitions if one.key == self.key)
 
 
 MEASURES = (

@@ -81,6 +81,11 @@ def measured(month: Month) -> models.QuerySet[Any]:
     return rows._default_manager.filter(month=month)
 
 
+def measured_as_of(month: Month) -> dt.date | None:
+    """Of an open month, the day before which what was bought counts; None where nothing is measured so far."""
+    return MeasuresSoFar.objects.filter(month=month).values_list("as_of", flat=True).first()
+
+
 def _books(month: Month, last: dt.date, movements: Iterable[PortfolioMonth]) -> list[dict[str, Any]]:
     """The sums of each book up to a day of the month: of every clerk posted in it, and of whoever has any.
 

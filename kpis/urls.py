@@ -1,6 +1,16 @@
 from django.urls import path
 
-from kpis import analysis_views, change_views, measure_views, member_views, movement_views, signal_views, views
+from kpis import (
+    analysis_views,
+    change_views,
+    measure_views,
+    member_views,
+    movement_views,
+    score_views,
+    scorecard_views,
+    signal_views,
+    views,
+)
 from kpis.care_views import complaint_close, complaints, member_care, today
 from kpis.duplicate_views import duplicates, merge_cards, undo_merge
 from kpis.upkeep_views import upkeep, upkeep_member
@@ -74,6 +84,17 @@ urlpatterns = [
         name="analysis_members",
     ),
     path("analysis/<month:month>/<slug:kind>/<path:number>/", analysis_views.analysis, name="analysis"),
+    path("scorecards/", scorecard_views.scorecards, name="scorecards"),
+    path("scorecards/new/", scorecard_views.new_scorecard, name="new_scorecard"),
+    path("scorecards/<int:pk>/", scorecard_views.scorecard, name="scorecard"),
+    path("scorecards/<int:pk>/edit/", scorecard_views.edit_scorecard, name="edit_scorecard"),
+    path("scorecards/<int:pk>/issue/", scorecard_views.issue_scorecard, name="issue_scorecard"),
+    path("scorecards/<int:pk>/withdraw/", scorecard_views.withdraw_scorecard, name="withdraw_scorecard"),
+    path("scorecards/<int:pk>/discard/", scorecard_views.discard_scorecard, name="discard_scorecard"),
+    path("scorecards/<int:pk>/end/", scorecard_views.end_scorecard, name="end_scorecard"),
+    path("scorecards/<int:pk>/preview/<month:month>/", scorecard_views.preview_scorecard, name="preview_scorecard"),
+    path("scores/<month:month>/stores/<path:store_no>/", score_views.store_scores, name="store_scores"),
+    path("scores/<month:month>/clerks/<path:clerk_no>/", score_views.score, name="score"),
     path("kpis/definitions/", measure_views.definitions, name="definitions"),
     path("stores/<month:month>/<path:store_no>/", views.store, name="store"),
 ]

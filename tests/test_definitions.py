@@ -1,19 +1,23 @@
 """The worked tables of the page "How is this counted?", built and counted: what the page says is what happens."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from commission.models import Attribution, SalePart
+from commission.money import format_amount, format_bp
 from kpis.analysis_bands import band_label
 from kpis.analysis_page import hidden_bands, main_customers
 from kpis.analysis_page import share as share_text
 from kpis.definitions import (
     EFFECTIVE,
     GROUPS,
+    GROWTH,
     HIDDEN,
     KEY,
+    LEFT_OUT,
     MAIN,
     MOVED,
     PAY,
@@ -21,15 +25,19 @@ from kpis.definitions import (
     PURCHASES_RESULT,
     REPURCHASE,
     RETENTION,
+    SCORE,
     WHO,
+    Example,
     definition_text,
 )
 from kpis.measure_models import SUMS, MeasureMonth
 from kpis.measure_page import MEASURES, figure_text
 from kpis.measures import freeze_measures
 from kpis.member_analysis import OF_MEMBERS, Counted, Crowd, analyse, members_of
-from kpis.models import PortfolioMonth, StoreMonth
+from kpis.models import PortfolioMonth, Scorecard, ScorecardMeasure, StoreMonth
 from kpis.movement import freeze
+from kpis.score_page import points_text, target_text, value_text
+from kpis.scorecard import LOWER_IS_BETTER, Score, ScoredMeasure, scored_measure
 from kpis.tiers import tiers_of
 from portfolios.models import Clerk, Member, Month, Store
 from tests.books import Chain, close, day
@@ -191,6 +199,55 @@ def test_movement(chain: Chain) -> None:
     )  # fmt: skip
     for book, (_name, *figures) in zip(books, MOVED.rows, strict=True):
         assert [str(getattr(book, name)) for name in names] == list(figures)
+
+
+def test_growth_as_a_part_of_what_there_was(chain: Chain) -> None:
+    """Of four members one closes its card, and so lapses; two are enrolled and buy."""
+    store = chain.store()
+    clerk = chain.clerk(store)
+    for until in ("5-20", "", "", ""):
+        member = chain.member(store, until=until)
+        chain.bind(member, clerk, until=until)
+        chain.buy(member, "4-20")
+    for on in ("5-5", "5-6"):
+        chain.buy(enrolled_by(chain, store, clerk, on), on)
+    run(*MONTHS)
+    (*given, growth, active_growth, lapsed) = GROWTH.rows[0]
+    book = PortfolioMonth.objects.get(month=202605, clerk=clerk)
+    names = ("opening", "enrolled", "closed", "active_opening", "newly_active", "lapsed")
+    assert [str(getattr(book, name)) for name in names] == given
+    row = sums(202605, clerk=clerk)
+    found = [scored(key, 1_000, 0, row) for key in ("growth_share", "active_growth_share", "lapsed_share")]
+    assert [value_text(replace(line, left_out="")) for line in found] == [growth, active_growth, lapsed]
+
+
+def scored(key: str, weight_bp: int, target: int, values: dict[str, int]) -> ScoredMeasure:
+    direction = "lower" if key in LOWER_IS_BETTER else "higher"
+    terms = ScorecardMeasure(measure=key, weight_bp=weight_bp, target=target, cap_bp=12_000, direction=direction)
+    return scored_measure(terms, {**dict.fromkeys(SUMS, 0), **values})
+
+
+@pytest.mark.parametrize(("lapsed", "active", "example"), [(8, 100, SCORE), (1, 19, LEFT_OUT)])
+def test_score_and_bonus(lapsed: int, active: int, example: Example) -> None:
+    values = {"member_pay_amount": 70, "variable_pay_amount": 100, "effective_new": 9}
+    values |= {"lapsed": lapsed, "active_opening": active}
+    terms = (("member_pay", 4_000, 8_000), ("effective_new", 3_000, 6), ("lapsed_share", 3_000, 600))
+    score = Score(1, Scorecard(full_amount=30_000), tuple(scored(*one, values) for one in terms), 31, 31)
+    shown = [line for line in score.lines if not line.left_out]
+    *rows, together, bonus = example.rows
+    of_value = [[value_text(line), target_text(line.measure, line.target)] for line in shown]
+    assert [list(map(str, row)) for row in rows] == [
+        [
+            str(line.measure.name),
+            f"{format_bp(line.weight_bp)}%",
+            *(of if example is SCORE else []),
+            f"{format_bp(line.attainment_bp)}%",
+            points_text(line.points),
+        ]
+        for line, of in zip(shown, of_value, strict=True)
+    ]
+    assert (together[1], together[-1]) == (f"{format_bp(score.counted_bp)}%", points_text(score.points))
+    assert bonus[-1] == format_amount(score.bonus_amount)
 
 
 @pytest.mark.parametrize("row", KEY.example.rows if KEY.example else ())

@@ -21,6 +21,7 @@ from payroll_exports.models import PayRun
 from payroll_exports.ready_profiles import ready_profile
 from portfolios.models import User
 from tests.cast import Cast, one_cast
+from tests.scorecards import scorecard
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +47,7 @@ INQUIRY, BINDING = "what 王 questioned of 李's", "the binding of 李's member"
 MEMBER, UNASSIGNED = "李's member", "the unassigned member"
 PAY_RUN = "February's draft"
 ADJUSTMENT = "an adjustment of 李's pay"
+SCORECARD, SCORECARD_DRAFT = "the clerks' scorecard", "a draft of the next scorecard"
 PROFILE, IMPORT = "an export profile", "an import"
 ROUTES = [
     Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
@@ -196,6 +198,24 @@ ROUTES = [
     Route("analysis_file", (202601, "store", "xlsx", "S1"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
     Route("analysis_file", (202602, "clerk", "csv", "C1"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("measures", (202601, "region", "all"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("scorecards", (), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
+    Route("new_scorecard", (), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("new_scorecard", (), "post", (LOGIN, 404, 404, 404, 404, 422, 404)),
+    Route("scorecard", (SCORECARD,), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
+    Route("scorecard", (SCORECARD_DRAFT,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("edit_scorecard", (SCORECARD_DRAFT,), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("edit_scorecard", (SCORECARD_DRAFT,), "post", (LOGIN, 404, 404, 404, 404, 422, 404)),
+    Route("issue_scorecard", (SCORECARD_DRAFT,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("issue_scorecard", (SCORECARD_DRAFT,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("withdraw_scorecard", (SCORECARD,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("withdraw_scorecard", (SCORECARD,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("discard_scorecard", (SCORECARD_DRAFT,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("discard_scorecard", (SCORECARD_DRAFT,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("end_scorecard", (SCORECARD,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
+    Route("end_scorecard", (SCORECARD,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("preview_scorecard", (SCORECARD, 202601), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("store_scores", (202602, "S1"), "get", (LOGIN, 404, 404, 200, 404, 200, 200)),
+    Route("score", (202602, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
     Route("definitions", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
     Route("my_month", (), "get", (LOGIN, 302, 302, 302, 302, 404, 404)),
     Route("clerk_month", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
@@ -351,6 +371,8 @@ def test_what_each_person_gets(cast: Cast) -> None:
         cast.chain.li, cast.february, amount=5_000, reason="stocktaking", asked_by=cast.users["second_hr"]
     )
     imported = AppliedImport.objects.create(applied_by=clerk)
+    card = scorecard("K1", since="02-01", upkeep=(10_000, 9_000))
+    next_card = scorecard("K2", since="03-01", state="draft", upkeep=(10_000, 9_000))
     hr = cast.users["hr"]
     assert hr is not None
     run = pay_run_steps.draft(cast.february, by=hr)
@@ -359,6 +381,7 @@ def test_what_each_person_gets(cast: Cast) -> None:
         there: dict[int | str, int] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
         there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
         there |= {PLAN: cast.chain.plan.pk, DRAFT: change.plan_id, PLAN_CHANGE: change.pk}
+        there |= {SCORECARD: card.pk, SCORECARD_DRAFT: next_card.pk}
         there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk, IMPORT: imported.pk}
         there |= {ADJUSTMENT: adjustment.pk, PAY_RUN: run.pk}
         url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
