@@ -95,13 +95,14 @@ class ScoreLineShown:
 
 @dataclass(frozen=True)
 class ScorePage:
-    """A score in figures; `sum` is "35 + 30 = 65", `counted` the weight that counts where some is left out."""
+    """A score in figures; `sum` is "35 + 30 = 65", `counted` the weight that counts, 100 where none is left out."""
 
     lines: list[ScoreLineShown]
     sum: str
     points: str
     counted: str
-    score: str
+    whole: bool
+    score_bp: int | None
     full_amount: int
     days: int
     of_days: int
@@ -116,13 +117,13 @@ def score_page(score: Score, month: Month, clerk: Clerk, stores: list[Store], *,
     lines = [_shown(line, _behind(line.measure, month, clerk, stores, own=own)) for line in score.lines]
     given = [line.points for line in lines if not line.left_out]
     points = points_text(score.points)
-    whole = score.counted_bp == sum(line.weight_bp for line in score.lines)
     return ScorePage(
         lines,
         f"{' + '.join(given)} = {points}" if len(given) > 1 else points,
         points,
-        "" if whole else format_bp(score.counted_bp),
-        "" if score.score_bp is None else format_bp(score.score_bp),
+        format_bp(score.counted_bp),
+        score.counted_bp == sum(line.weight_bp for line in score.lines),
+        score.score_bp,
         score.scorecard.full_amount,
         score.days,
         score.of_days,

@@ -39,7 +39,7 @@ class MonthField(forms.Field):
     """A month as 2026-11; its number."""
 
     def __init__(self, **options: Any) -> None:
-        widget = forms.TextInput(attrs={"autocomplete": "off", "maxlength": 7, "placeholder": "2026-11"})
+        widget = forms.TextInput(attrs={"autocomplete": "off", "maxlength": 7})
         super().__init__(widget=widget, **options)
 
     def prepare_value(self, value: Any) -> Any:
@@ -96,15 +96,16 @@ class ScorecardForm(forms.Form):
     )
     role = forms.ChoiceField(
         choices=[
-            (Posting.Role.CLERK, gettext_lazy("clerks, by their own members")),
-            (Posting.Role.MANAGER, gettext_lazy("managers, by the members of their stores")),
+            (Posting.Role.CLERK, gettext_lazy("clerks")),
+            (Posting.Role.MANAGER, gettext_lazy("managers")),
         ],
         label=gettext_lazy("It scores"),
+        help_text=gettext_lazy("Clerks by their own members, managers by those of their stores."),
     )
     store = forms.ModelChoiceField(
         Store.objects.all(), label=gettext_lazy("Of"), required=False, empty_label=gettext_lazy("the whole chain")
     )
-    first_month = MonthField(label=gettext_lazy("First month"))
+    first_month = MonthField(label=gettext_lazy("First month"), help_text=gettext_lazy("Such as 2026-11."))
     last_month = MonthField(
         label=gettext_lazy("Last month"),
         required=False,

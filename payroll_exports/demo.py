@@ -29,6 +29,7 @@ from kpis.store_split import split_stores
 from payroll_exports import demo_care
 from payroll_exports.complete_journey import JourneySource, source_totals, write_complete_journey
 from payroll_exports.demo_chain import DemoChain, write_demo_chain
+from payroll_exports.demo_scorecard import issue_scorecard
 from payroll_exports.models import Payslip
 from payroll_exports.pay_run import close_month
 from payroll_exports.payslip_files import make_payslip_files, write_payslips
@@ -97,6 +98,8 @@ def run_demo(directory: Path, *, progress: Progress) -> DemoSummary:
             split_stores(list(Store.objects.all()), on=chain.first_day if place == 0 else None, source="demo")
             import_tickets(month.tickets_file)
             demo_care.write_month(get_month(month.month), place=place, months=len(chain.months))
+            if place == len(chain.months) - 2:
+                issue_scorecard(get_month(month.month))
             if not last:
                 close_month(get_month(month.month), approved_by="demo")
         seconds[month.month] = time.monotonic() - begun

@@ -17,6 +17,7 @@ from kpis.measures import measure_as_closed
 from kpis.models import MeasureMonth, Scorecard, ScorecardMeasure, ScoreLine, ScoreMonth
 from kpis.scorecard import BY_KEY, SCALES, SCORED, Score, attainment_bp, bonuses, scored_measure, scores, scores_of
 from kpis.scorecard_models import Direction
+from payroll_exports.demo_scorecard import issue_scorecard
 from payroll_exports.earnings import COMMISSION_LINES, earnings
 from payroll_exports.models import EarningLine, Payslip
 from payroll_exports.pay_run import close_month
@@ -312,6 +313,14 @@ def test_the_sums_of_a_score_are_those_of_book_and_work(chain: SmallChain, setti
     # Bought on 5 January: active until 4 April.
     april = MeasureMonth.objects.get(month=202604, clerk=chain.li)
     assert [getattr(april, name) for name in names] == [1, 0, 1, -1, 1, 0]
+
+
+def test_the_demos_scorecard_is_issued_once(chain: SmallChain) -> None:
+    card = issue_scorecard(chain.month(202601))
+    assert issue_scorecard(chain.month(202601)) == card
+    assert sum(card.measures.values_list("weight_bp", flat=True)) == 10_000
+    assert {terms.measure for terms in card.measures.all()} <= set(BY_KEY)
+    assert card.is_issued
 
 
 # --- What the database refuses, and what verify finds ----------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_a_draft_is_looked_at_in_a_closed_month(cast: Cast) -> None:
 
 def test_a_clerk_reads_the_own_score_with_its_sum(cast: Cast) -> None:
     page = text(cast.client("clerk").get(reverse("score", args=[202602, "C1"])))
-    assert "48 of 100 points" in page
+    assert "48.00 of 100 points" in page
     assert "40% x 120% = 48 points" in page
     assert "300.00 x 48 / 100, rounded once." in page
     assert reverse("measures", args=[202602, "clerk", "C1"]) in page

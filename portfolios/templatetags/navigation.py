@@ -42,6 +42,6 @@ def navigation(context: dict[str, Any]) -> dict[str, Any]:
         places.append(("payslips", _("Payslips"), "payslips"))
     if user.office:
         places.append(("plans", _("Plans"), "plans"))
-        places.append(("scorecards", _("Scorecards"), "scorecards"))
+        places.append(("scorecards", _("Scores"), "scorecards"))
         places.append(("roster", _("Roster"), "roster"))
     return {"places": [Place(reverse(name), label, icon, here == name) for name, label, icon in places]}
