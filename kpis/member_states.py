@@ -1,6 +1,6 @@
 """Each member of a month: its state at opening and at closing, and what it bought in the month, in one table.
 
-Tickets are read twice, the month's and the earlier ones: a member who bought for 30.00 in June and for 8.00 on two days
+Earlier tickets are read once, and the month's once: a member who bought for 30.00 in June and for 8.00 on two days
 of July is, for July, one row with a spend of 38.00 in twelve months, 8.00 in the month, and 2 days with a purchase.
 Members, bindings and purchases are all taken in the order of the members' keys and laid side by side: to look each
 member up in a table of a million takes PostgreSQL three times as long.
