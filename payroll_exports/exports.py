@@ -9,9 +9,10 @@ import csv
 import hashlib
 import json
 from collections import defaultdict
-from io import BytesIO, StringIO
+from collections.abc import Callable
+from io import BufferedIOBase, BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple, TextIO
 
 import xlsxwriter
 from django.utils.translation import get_language
@@ -105,15 +106,51 @@ def export_payroll(
         content = _json(rows)
     with output_file(path) as file:
         file.write(content)
+    digest = hashlib.sha256(content).hexdigest()
+    record_export(f"{month}-payroll.{format}", month, rows=len(rows), sha256=digest, by=by)
+    return ExportTotals(len(rows), len({row.clerk_no for row in rows}), sum(row.amount for row in rows))
+
+
+def record_export(name: str, month: Month, *, rows: int, sha256: str, by: User | None) -> None:
+    """Keeps on record who took a file of a month; None is the operator's command."""
     FileRecord.objects.create(
         recorded_by=by,
         direction=FileRecord.Direction.OUT,
-        name=f"{month}-payroll.{format}",
+        name=name,
         filter=month.name,
-        rows=len(rows),
-        sha256=hashlib.sha256(content).hexdigest(),
+        rows=rows,
+        sha256=sha256,
     )
-    return ExportTotals(len(rows), len({row.clerk_no for row in rows}), sum(row.amount for row in rows))
+
+
+def export_text(name: str, month: Month, path: str | Path, *, by: User | None, write: Callable[[TextIO], int]) -> int:
+    """Writes a file of a month as UTF-8 by `write`, which returns its rows; that it was taken is on record.
+
+    Raises OutputFileError.
+    """
+    with output_file(path) as file:
+        digesting = _Digesting(file)
+        text = TextIOWrapper(digesting, encoding="utf-8", newline="")  # type: ignore[type-var]
+        rows = write(text)
+        # Left attached, the wrapper would close the file before its last byte is safe.
+        text.detach()
+    record_export(name, month, rows=rows, sha256=digesting.sha256.hexdigest(), by=by)
+    return rows
+
+
+class _Digesting(BufferedIOBase):
+    """Passes bytes on to a file, and adds them to a digest."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self.sha256.update(content)
+        return self.file.write(content)
 
 
 def _csv(rows: list[PayrollRow], encoding: str) -> bytes:

@@ -16,6 +16,7 @@ from payroll_exports.applied_imports import AppliedImport as AppliedImport
 from payroll_exports.applied_imports import AppliedRow as AppliedRow
 from payroll_exports.identity_documents import IdentityDocument as IdentityDocument
 from payroll_exports.identity_documents import IdentityRead as IdentityRead
+from payroll_exports.journal_accounts import JournalAccount as JournalAccount
 from payroll_exports.line_codes import LineCode
 from payroll_exports.pay_run_models import PayRun as PayRun
 from payroll_exports.pay_run_models import PayRunLine as PayRunLine

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from payroll_exports.models import Payslip, PayslipFile
 from payroll_exports.payslip_pdf import PayslipDocument, render_payslip, render_payslips
 from portfolios.models import Month
-from portfolios.output_files import OutputFileError, output_file, output_text
+from portfolios.output_files import OutputFileError, output_directory, output_file, output_text
 
 # Told after each file: how many are done, of how many.
 Progress = Callable[[int, int], None]
@@ -81,11 +81,11 @@ def write_payslips(month: Month, directory: Path, *, progress: Progress | None =
     character of a number that no file name can hold is written as %2F and the like. Raises OutputFileError.
     """
     total = Payslip.objects.filter(month=month).count()
-    _make_directory(directory)
+    output_directory(directory)
     others = [entry for entry in _manifest(directory) if not entry.path.startswith(f"{month.name}/")]
     written = []
     for path, content, sha256 in kept_files(month):
-        _make_directory((directory / path).parent)
+        output_directory((directory / path).parent)
         with output_file(directory / path) as file:
             file.write(content)
         written.append(WrittenFile(path.as_posix(), len(content), sha256))
@@ -130,16 +130,6 @@ def _in_batches(payslips: QuerySet[Payslip]) -> Iterator[Payslip]:
 def file_name(number: str) -> str:
     """A number as a file may be called on any system."""
     return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", number)
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputFileError(
-            _("The directory %(path)s cannot be made: %(why)s. Name one that you may write to.")
-            % {"path": directory, "why": error.strerror}
-        ) from error
 
 
 def _manifest(directory: Path) -> list[WrittenFile]:

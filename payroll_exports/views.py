@@ -1,7 +1,6 @@
 """A clerk's month and payslips, and HR's months: the tie-out, the exports."""
 
 import functools
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
@@ -34,7 +33,7 @@ from payroll_exports.checklist_links import linked
 from payroll_exports.close_checklist import close_checklist
 from payroll_exports.earnings import COMMISSION_LINES, line_rows
 from payroll_exports.line_codes import LineCode
-from payroll_exports.models import FileRecord, Job, PayRun, Payslip
+from payroll_exports.models import Job, PayRun, Payslip
 from payroll_exports.pay_reports import years_of
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
 from payroll_exports.payslip_zip import ready_language
@@ -47,15 +46,11 @@ from portfolios.views import Choice, current_month, month_choices, reader
 
 @dataclass(frozen=True)
 class Export:
-    """A file for HR: the command `export_<name>` writes it, in one of these formats.
-
-    `records_itself` tells of a command that keeps on record who takes the file, which the option `by` names.
-    """
+    """A file for HR: the command `export_<name>` writes it in one of these formats, and records who takes it."""
 
     name: str
     title: Promise | str
     formats: tuple[str, ...]
-    records_itself: bool = False
 
 
 EXPORTS = (
@@ -63,7 +58,6 @@ EXPORTS = (
         "payroll",
         gettext_lazy("Payroll: every earning line of every clerk"),
         ("csv", "xlsx", "json"),
-        records_itself=True,
     ),
     Export("attributions", gettext_lazy("Attributions: who was credited for each ticket"), ("csv",)),
     Export("movement", gettext_lazy("Movement of the portfolios"), ("csv",)),
@@ -297,21 +291,17 @@ def export(request: HttpRequest, month: int, name: str, format: str) -> FileResp
     if wanted is None:
         raise Http404
     options: dict[str, Any] = {"format": format} if len(wanted.formats) > 1 else {}
-    if wanted.records_itself:
-        options["by"] = reader(request)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{closed}-{name}.{format}"
-        call_command(f"export_{name}", closed.name, out=str(path), stderr=StringIO(), stdout=StringIO(), **options)
+        call_command(
+            f"export_{name}",
+            closed.name,
+            out=str(path),
+            by=reader(request),
+            stderr=StringIO(),
+            stdout=StringIO(),
+            **options,
+        )
         # Its name goes with the folder; the open file stays until it is sent.
         file = path.open("rb")
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
-    if not wanted.records_itself:
-        FileRecord.objects.create(
-            recorded_by=reader(request),
-            direction=FileRecord.Direction.OUT,
-            name=path.name,
-            filter=closed.name,
-            sha256=digest,
-        )
     return FileResponse(file, as_attachment=True, filename=path.name)

@@ -73,6 +73,17 @@ def output_file(path: str | Path) -> Iterator[IO[bytes]]:
         ) from error
 
 
+def output_directory(directory: Path) -> None:
+    """Makes a directory where it is not there. Raises OutputFileError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputFileError(
+            _("The directory %(path)s cannot be made: %(why)s. Name one that you may write to.")
+            % {"path": directory, "why": error.strerror}
+        ) from error
+
+
 @contextmanager
 def output_text(path: str | Path, encoding: str = "utf-8") -> Iterator[TextIO]:
     """The same for text; line ends are written as they come."""

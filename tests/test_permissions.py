@@ -297,6 +297,12 @@ ROUTES = [
     Route("show_identity_document", ("C1",), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("export", (202601, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("export", (202602, "payroll", "csv"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("journal", (202601,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("journal", (202602,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("take_journal", (202601,), "post", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    Route("take_journal", (202601,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
+    Route("journal_accounts", (), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("journal_accounts", (), "post", (LOGIN, 404, 404, 404, 404, 422, 404)),
     Route("export_profiles", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     # Without a name it is not copied; HR is sent back and told.
     Route("copy_ready_profile", ("frappe",), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),

@@ -1,6 +1,7 @@
 """manage.py payslips 2026-10 --out DIR (or --zip FILE)"""
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from tqdm import tqdm
 
-from payroll_exports.payslip_files import Progress, make_payslip_files, write_payslips
+from payroll_exports.exports import record_export
+from payroll_exports.payslip_files import Progress, make_payslip_files, manifest_text, write_payslips
 from payroll_exports.payslip_zip import write_zip
 from portfolios.months import MonthError, get_month
 from portfolios.output_files import OutputFileError, output_file
@@ -47,6 +49,9 @@ class Command(BaseCommand):
                     written = write_payslips(month, Path(options["out"]), progress=_shown_on(bar))
         except (MonthError, OutputFileError) as error:
             raise CommandError(str(error)) from error
+        # The digest of their manifest stands for all of them.
+        digest = hashlib.sha256(manifest_text(written).encode()).hexdigest()
+        record_export(f"{month}-payslips", month, rows=len(written), sha256=digest, by=None)
         done = _("%(month)s: %(files)d payslips (%(made)d of them made now), %(size).1f MB, written to %(path)s.")
         size = sum(file.size for file in written) / 1e6
         figures = {
