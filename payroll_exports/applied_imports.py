@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 class AppliedImportQuerySet(models.QuerySet["AppliedImport"]):
     def for_user(self, user: User | AnonymousUser) -> Self:
-        """The imports the user may see: all for HR; their rows hold what only HR sees."""
-        return self if isinstance(user, User) and user.is_active and user.is_hr else self.none()
+        """The imports the user may see: all for HR and auditors, none for anybody else."""
+        return self if isinstance(user, User) and user.is_active and user.office else self.none()
 
 
 class AppliedImport(models.Model):

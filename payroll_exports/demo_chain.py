@@ -108,6 +108,7 @@ ROSTER_COLUMNS: Final = {
     "clerks": "clerk_no name hired_on left_on",
     "postings": "clerk_no store_no role valid_from valid_to weight",
     "salaries": "clerk_no monthly_base valid_from valid_to",
+    "identity_documents": "clerk_no document_type document_no",
     "members": "member_no name phone gender birth_date neighbourhood store_no enrolled_on enrolled_by closed_on",
     "plans": "plan_no store_no valid_from valid_to owner_share house_share walk_in_share",
     "plan_rates": "plan_no category rate",
@@ -281,6 +282,14 @@ def _yuan(fen: int) -> str:
     return f"{'-' if fen < 0 else ''}{abs(fen) // 100}.{abs(fen) % 100:02d}"
 
 
+def _resident_id(number: int) -> str:
+    """An ID card's number of a place that there is not, so that it is nobody's; the last character fits (GB 11643)."""
+    born = date(1966, 1, 1) + timedelta(days=number * 211 % 13_000)
+    first = f"990000{born:%Y%m%d}{number % 1_000:03d}"
+    weights = (2 ** (17 - place) % 11 for place in range(17))
+    return first + "10X98765432"[sum(int(digit) * weight for digit, weight in zip(first, weights, strict=True)) % 11]
+
+
 def _write_rows(path: Path, columns: str, rows: Iterable[Iterable[Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -438,6 +447,7 @@ class _Chain:
     def _write_clerk(self, roster: _Roster, clerk: _Clerk) -> None:
         roster.add("clerks", clerk.no, clerk.name, clerk.hired_on, "")
         roster.add("salaries", clerk.no, _yuan(clerk.monthly_base * 100), clerk.hired_on, "")
+        roster.add("identity_documents", clerk.no, "resident_id", _resident_id(int(clerk.no[1:])))
         if clerk is self.new_clerk:
             return
         if clerk.sells:

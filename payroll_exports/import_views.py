@@ -12,21 +12,21 @@ from django.views.decorators.http import require_GET, require_POST
 
 from payroll_exports.applied_imports import AppliedImport, AppliedRow
 from payroll_exports.roster_undo import UNDOABLE, UndoRefused, undo
-from payroll_exports.views import for_hr
+from payroll_exports.views import for_hr, for_readers
 from portfolios.phones import masked
 from portfolios.views import reader
 
 ROWS_PER_PAGE = 50
-_KEYS = {Path(resource.file_name).stem: resource.key for resource in UNDOABLE}
+_RESOURCES = {Path(resource.file_name).stem: resource for resource in UNDOABLE}
 
 
 @require_GET
-@for_hr
+@for_readers
 def applied_import(request: HttpRequest, pk: int) -> HttpResponse:
     """What an import changed, cell by cell, as it was and as it left it."""
     shown = get_object_or_404(AppliedImport.objects.for_user(request.user), pk=pk)
     page = Paginator(shown.rows.all(), ROWS_PER_PAGE).get_page(request.GET.get("page"))
-    context = {"here": "roster", "applied": shown, "page": page, "rows": [_shown(row) for row in page]}
+    context = {"here": "roster", "applied": shown, "page": page, "rows": [_shown(row, request) for row in page]}
     return render(request, "payroll_exports/applied_import.html", context)
 
 
@@ -44,13 +44,16 @@ def undo_import(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("applied_import", pk)
 
 
-def _shown(row: AppliedRow) -> dict[str, Any]:
-    """A row for the page: its key, and each cell before and after; identity numbers are masked."""
-    key = _KEYS[row.roster_file]
-    names = [name for name in row.after if name not in key] if row.is_new else list(row.before)
+def _shown(row: AppliedRow, request: HttpRequest) -> dict[str, Any]:
+    """A row for the page: its key, and each cell before and after; identity numbers are masked, or not there at all."""
+    resource = _RESOURCES[row.roster_file]
+    key, written = resource.key, row.after if row.is_new else row.before
+    names = [name for name in resource._meta.fields if name in written and not (row.is_new and name in key)]
 
     def text(name: str, value: str) -> str:
-        return masked(value) if name == "document_no" else value
+        if name != "document_no":
+            return value
+        return masked(value) if reader(request).is_hr else "•••"
 
     return {
         "file": row.roster_file,

@@ -287,7 +287,7 @@ ROUTES = [
     Route("roster_discard", (1,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("roster_discard", (1,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("applied_import", (999,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
-    Route("applied_import", (IMPORT,), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
+    Route("applied_import", (IMPORT,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("undo_import", (IMPORT,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("undo_import", (IMPORT,), "get", (LOGIN, 405, 405, 405, 405, 405, 405)),
     Route("roster_export", ("identity_documents", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 404)),
