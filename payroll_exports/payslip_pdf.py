@@ -206,11 +206,11 @@ def render_payslips(documents: Iterable[PayslipDocument], processes: int = 0) ->
         for place, document in enumerate(documents):
             yield place, render_payslip(document)
         return
-    from payroll_exports.tagged_pdf import tagged_pdf
+    from payroll_exports.tagged_pdf import end_with_parent, tagged_pdf
 
     # Spawned, not forked: a child must not share the database connections or threads of a server. It is given pages,
     # and never starts Django, which takes as long as some payslips.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent)
     try:
         waiting = deque(
             (place, pool.submit(tagged_pdf, **page_of(document)))

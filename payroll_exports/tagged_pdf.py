@@ -6,10 +6,13 @@ sheet and data are the same bytes. No Django is needed here, so a process that m
 """
 
 import atexit
+import os
 import zlib
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from functools import cache
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any
 from xml.etree import ElementTree
 
@@ -58,6 +61,18 @@ def tagged_pdf(*, page: str, stylesheet: str, identifier: bytes, attached: Seque
         **archived(attached),
     )
     return pdf
+
+
+def end_with_parent() -> None:
+    """For a process of a pool: it ends when the one that gives it pages is killed, instead of waiting for ever."""
+
+    def wait() -> None:
+        parent = parent_process()
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 def archived(attached: Sequence[Attached]) -> dict[str, Any]:

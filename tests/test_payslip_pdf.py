@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -544,6 +545,36 @@ def test_a_process_that_may_have_no_children_makes_them_itself(english: bytes) -
     assert queue.get(timeout=120) == [english]
     worker.join(60)
     assert worker.exitcode == 0
+
+
+# Draws payslips in two other processes until it is killed, and says when the first one is there.
+ENDLESS = """
+import itertools, django
+if __name__ == "__main__":
+    django.setup()
+    from payroll_exports.payslip_pdf import render_payslips
+    from tests.payslips import payslip
+    for _place, _pdf in render_payslips(itertools.repeat(payslip()), processes=2):
+        print("one", flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="a process's children are listed by Linux")
+def test_the_processes_of_one_that_is_killed_end_too(tmp_path: Path) -> None:
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"one\n"
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    # Two that draw, and the one that Python has watch over what they share.
+    assert len(children) == 3
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":
