@@ -27,11 +27,13 @@ from kpis.measures import refresh_measures
 from kpis.member_figures import refresh_member_figures
 from kpis.store_split import split_stores
 from payroll_exports import demo_care
+from payroll_exports.adjustments import approve, ask_adjustment
 from payroll_exports.complete_journey import JourneySource, source_totals, write_complete_journey
 from payroll_exports.demo_chain import DemoChain, write_demo_chain
 from payroll_exports.demo_scorecard import issue_scorecard
-from payroll_exports.models import Payslip
+from payroll_exports.models import PayRun, Payslip
 from payroll_exports.pay_run import close_month
+from payroll_exports.pay_run_steps import draft
 from payroll_exports.payslip_files import make_payslip_files, write_payslips
 from payroll_exports.roster import import_roster
 from payroll_exports.tie_out import TieOut, tie_out
@@ -109,6 +111,7 @@ def run_demo(directory: Path, *, progress: Progress) -> DemoSummary:
     _hand_out(directory, [month.month for month in chain.months[-3:-1]], summary, progress)
     _refresh_members(progress)
     summary.logins = _logins(chain.months[-1].month, colleague=True)
+    _draft_pay_run(get_month(chain.months[-1].month))
     return _measured(summary, started)
 
 
@@ -248,6 +251,18 @@ def _logins(month_name: str, *, colleague: bool) -> list[tuple[str, str, str, st
         user.save()
         logins.append((role, what, name, password))
     return logins
+
+
+def _draft_pay_run(month: Month) -> None:
+    """The open month as HR has it before the close: an adjustment that is approved, one that waits, and a draft."""
+    if PayRun.objects.filter(month=month).exists():
+        return
+    hr, colleague = (User.objects.get(username=name) for name in ("hr", "hr2"))
+    first, second = Clerk.objects.filter(left_on__isnull=True).order_by("clerk_no")[:2]
+    bonus = ask_adjustment(first, month, amount=30_000, reason=_("Stocktaking on a Sunday"), asked_by=hr)
+    approve(bonus, by=colleague)
+    ask_adjustment(second, month, amount=-8_650, reason=_("The till was short"), asked_by=hr)
+    draft(month, by=hr)
 
 
 def _measured(summary: DemoSummary, started: float) -> DemoSummary:

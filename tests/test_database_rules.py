@@ -78,7 +78,7 @@ def refused_to_change(row: models.Model, rule: str, **changed: Any) -> None:
     if connection.vendor == "postgresql":
         # Foreign keys that wait for the end of the transaction would stand in the way first.
         execute("SET CONSTRAINTS ALL IMMEDIATE", [])
-        refused(partial(execute, f"TRUNCATE {table} CASCADE", []), "stay")
+        refused(partial(execute, f"TRUNCATE {table} CASCADE", []), f"stay|{rule}")
 
 
 def binding(member: Member, clerk: Clerk, start: str, end: str, batch: BindingBatch) -> Binding:
