@@ -122,14 +122,14 @@ class ScorecardForm(forms.Form):
         self.scorecard = scorecard
         for measure in SCORED:
             self.fields[f"weight_{measure.key}"] = CountField(
-                label=_("Weight (%)"), required=False, min_value=1, max_value=100
+                label=_("Weight, in percent"), required=False, min_value=1, max_value=100
             )
             target: forms.Field = HundredthsField(most=10**9, label=_("Target"), required=False)
             if measure.unit == "count":
                 target = CountField(label=_("Target"), required=False, min_value=0, max_value=10**6)
             self.fields[f"target_{measure.key}"] = target
             self.fields[f"cap_{measure.key}"] = HundredthsField(
-                most=MAX_CAP_BP, label=_("Cap (% of the target)"), required=False
+                most=MAX_CAP_BP, label=_("Cap, in percent of the target"), required=False
             )
             self.fields[f"direction_{measure.key}"] = forms.ChoiceField(
                 choices=Direction.choices, label=_("Direction"), required=False
