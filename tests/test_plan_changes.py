@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from commission import ticket_import
+from commission import ticket_import, ticket_staging
 from commission.models import Attribution, Plan, PlanChange, Sale, SaleLine, SalePart
 from commission.plan_changes import (
     PlanChanged,
@@ -348,7 +348,7 @@ def test_what_was_shown_is_what_is_applied_or_nothing(till: Till) -> None:
 def test_a_file_that_was_read_by_the_plans_before_is_refused(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
     make_chain()
     february(till)
-    plan, stage = draft(), ticket_import.stage
+    plan, stage = draft(), ticket_staging.stage
 
     def stage_and_change(*args: Any, **named: Any) -> Any:
         staged = stage(*args, **named)
