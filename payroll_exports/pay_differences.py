@@ -7,7 +7,7 @@ by change x change / the larger pay: 300.00 on 1,000.00 (69.23) weighs more than
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from django.utils.translation import gettext as _
@@ -18,7 +18,7 @@ from payroll_exports.earnings import Earning, earnings
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import Adjustment, PayRun, PayRunSlip, Payslip, Salary
 from payroll_exports.pay_run_steps import run_lines
-from portfolios.models import Clerk, Month, Store
+from portfolios.models import Clerk, Month, Store, User
 from portfolios.months import next_number
 
 # So many reasons are read at a glance, the others on demand.
@@ -103,6 +103,19 @@ def against_last_month(run: PayRun) -> Comparison | None:
     return Comparison(earnings(earlier), run_lines(run), earlier, None) if earlier else None
 
 
+def seen_by(user: User, run: PayRun, compared: Comparison) -> Comparison:
+    """What of a comparison the user may see: all for HR and auditors, the managed stores' clerks for a manager."""
+    if user.office:
+        return compared
+    clerks = compared.before.keys() | compared.after.keys()
+    managed, staff = set(Store.objects.for_user(user)), set(Clerk.objects.for_user(user).values_list("pk", flat=True))
+    seen = {clerk for clerk, store in _stores(run, compared, clerks).items() if store in managed and clerk in staff}
+    before, after = (
+        {clerk: own for clerk, own in lines.items() if clerk in seen} for lines in (compared.before, compared.after)
+    )
+    return replace(compared, before=before, after=after)
+
+
 def differences(run: PayRun, compared: Comparison) -> list[Difference]:
     """Every clerk whose lines differ: who stands out most first, then those in their first or last month."""
     before, after, month = compared.before, compared.after, run.month
@@ -134,7 +147,7 @@ def _paid(lines: Lines, clerk: int) -> int | None:
 def _stores(run: PayRun, compared: Comparison, clerks: Iterable[int]) -> dict[int, Store]:
     """The store on each payslip, the run's before the earlier one's."""
     places = dict(Payslip.objects.filter(month=compared.earlier).values_list("clerk", "store"))
-    slips = PayRunSlip.objects.filter(run__month=run.month_id, run__lte=run.pk).order_by("run")
+    slips = PayRunSlip.objects.filter(run__month=run.month_id, run__lte=run.pk).order_by("run_id")
     places |= dict(slips.values_list("clerk", "store"))
     stores = Store.objects.in_bulk()
     return {clerk: stores[places[clerk]] for clerk in clerks}

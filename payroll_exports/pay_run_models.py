@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 class PayRunQuerySet(models.QuerySet["PayRun"]):
     def for_user(self, user: User | AnonymousUser) -> Self:
-        """The pay runs the user may see: all for HR and auditors, none for anybody else."""
-        return self if isinstance(user, User) and user.is_active and user.office else self.none()
+        """The pay runs the user may see: HR and auditors all; a manager too, and of each the own stores' payslips."""
+        if not isinstance(user, User) or not user.is_active:
+            return self.none()
+        return self if user.office or user.managed_store_ids() else self.none()
 
     def in_force(self) -> Self:
         return self.exclude(state=PayRun.State.REPLACED)
@@ -94,6 +96,14 @@ class PayRun(models.Model):
         return f"{self.month_id} {self.state}"
 
 
+class PayRunSlipQuerySet(models.QuerySet["PayRunSlip"]):
+    def for_user(self, user: User | AnonymousUser) -> Self:
+        """The payslips the user may see: all for HR and auditors, those of the managed stores' clerks for a manager."""
+        if isinstance(user, User) and user.is_active and user.office:
+            return self
+        return self.filter(store__in=Store.objects.for_user(user), clerk__in=Clerk.objects.for_user(user))
+
+
 class PayRunSlip(models.Model):
     """What a pay run would pay one clerk."""
 
@@ -101,6 +111,8 @@ class PayRunSlip(models.Model):
     clerk = models.ForeignKey(Clerk, models.PROTECT, related_name="+", verbose_name=_("clerk"))
     store = models.ForeignKey(Store, models.PROTECT, related_name="+", verbose_name=_("store"))
     paid_amount = models.BigIntegerField(_("to be paid"))
+
+    objects = PayRunSlipQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]

@@ -1,5 +1,6 @@
 """A month's pay run on pages: draft it, look through what differs and why, approve it, close the month on it."""
 
+import functools
 import hashlib
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Count, Sum
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -23,10 +25,10 @@ from payroll_exports import pay_run_steps
 from payroll_exports.close_checklist import CloseRefused
 from payroll_exports.jobs import start_close
 from payroll_exports.minimum_wage import under_minimum_wage
-from payroll_exports.models import FileRecord, PayRun
-from payroll_exports.pay_differences import Comparison, against_last_draft, against_last_month, differences
+from payroll_exports.models import FileRecord, PayRun, PayRunSlip
+from payroll_exports.pay_differences import Comparison, against_last_draft, against_last_month, differences, seen_by
 from payroll_exports.pay_run_steps import PayRunRefused
-from payroll_exports.views import for_hr, for_readers
+from payroll_exports.views import View, for_hr
 from portfolios.models import Clerk, Month, Store
 from portfolios.table_files import FORMATS, table_file
 from portfolios.views import Choice, month_choices, reader
@@ -41,25 +43,44 @@ def _run(request: HttpRequest, month: Month) -> PayRun | None:
 
 
 def _beside(request: HttpRequest, run: PayRun) -> tuple[str, Comparison | None]:
-    """What the run is compared with: what the address names, else last month, else the last draft."""
+    """What the run is compared with: what the address names, else last month, else the last draft.
+
+    A manager sees the own stores' clerks of it.
+    """
     asked = request.GET.get("beside", "")
     if asked and asked not in BESIDE:
         raise Http404
     for name in [asked] if asked else BESIDE:
         compared = BESIDE[name](run)
         if compared:
-            return name, compared
+            return name, seen_by(reader(request), run, compared)
     return asked or "month", None
 
 
+def for_readers_and_managers(view: View) -> View:
+    """The page is there for HR, auditors and whoever manages a store; to everyone else there is no such page."""
+
+    @functools.wraps(view)
+    def scoped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        user = reader(request)
+        if not (user.office or user.managed_store_ids()):
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return scoped
+
+
 @require_GET
-@for_readers
+@for_readers_and_managers
 def pay_run(request: HttpRequest, month: int) -> HttpResponse:
-    """The month's pay run, its steps, and whose pay differs from last month's or the last draft's, with the reasons."""
+    """The month's pay run, its steps, and whose pay differs from last month's or the last draft's, with the reasons.
+
+    A manager reads the own stores' part of it.
+    """
     shown = get_object_or_404(Month, pk=month)
     run = _run(request, shown)
     context: dict[str, Any] = {
-        "here": "months",
+        "here": "months" if reader(request).office else "stores",
         "month": shown,
         "run": run,
         "currency": currency(),
@@ -69,12 +90,13 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
         beside, compared = _beside(request, run)
         found = differences(run, compared) if compared else []
         store_no = request.GET.get("store", "")
-        store = get_object_or_404(Store, store_no=store_no) if store_no else None
+        store = get_object_or_404(Store.objects.for_user(request.user), store_no=store_no) if store_no else None
         of_store = [one for one in found if store is None or one.store == store]
         page = Paginator(of_store, CLERKS_PER_PAGE).get_page(request.GET.get("page"))
         bars = before_after([(one.before or 0, one.after or 0) for one in page])
         address = reverse("pay_run", args=[month])
-        under = under_minimum_wage(shown, run.slips.values_list("clerk", "store", "paid_amount"))
+        slips = PayRunSlip.objects.for_user(request.user).filter(run=run)
+        under = under_minimum_wage(shown, slips.values_list("clerk", "store", "paid_amount"))
         names = Clerk.objects.in_bulk([one.clerk_id for one in under])
         context |= {
             "beside": beside,
@@ -82,7 +104,7 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
             "rows": list(zip(page, bars, strict=True)),
             "page": page,
             "changed": len(of_store),
-            "clerks": run.slips.count(),
+            **slips.aggregate(clerks=Count("pk"), paid_amount=Sum("paid_amount", default=0)),
             "before_amount": sum(sum(line.amount for line in own) for own in compared.before.values())
             if compared
             else None,
@@ -98,7 +120,7 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
 
 
 @require_GET
-@for_readers
+@for_readers_and_managers
 def pay_run_file(request: HttpRequest, month: int, format: str) -> HttpResponse:
     """Every clerk whose pay differs, a line for each reason, as CSV or XLSX. Who took it is on record."""
     shown = get_object_or_404(Month, pk=month)

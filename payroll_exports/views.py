@@ -189,6 +189,7 @@ def payslips(request: HttpRequest) -> HttpResponse:
         "languages": Clerk.Language.choices,
         "month": of_month,
         "store": store,
+        "pay_month": (of_month or current_month()) if user.office or stores else None,
         "months": [Choice(address(None, store), _("all months"), "", of_month is None)]
         + [Choice(address(other, store), other.name, "", other == of_month) for other in closed],
         "stores": [Choice(address(of_month, None), _("all stores"), "", store is None)]

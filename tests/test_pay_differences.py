@@ -7,11 +7,11 @@ from django.urls import reverse
 
 from payroll_exports.adjustments import approve as approve_adjustment
 from payroll_exports.adjustments import ask_adjustment
-from payroll_exports.models import FileRecord, PayRun, Salary
+from payroll_exports.models import FileRecord, PayRun, PayRunSlip, Salary
 from payroll_exports.pay_differences import Comparison, Difference, against_last_draft, against_last_month, differences
 from payroll_exports.pay_run import close_month
 from payroll_exports.pay_run_steps import draft
-from portfolios.models import Clerk, User
+from portfolios.models import Clerk, Posting, User
 from tests.cast import Cast
 from tests.small_chain import SmallChain, day
 from tests.test_pages import text
@@ -153,3 +153,39 @@ def test_the_page_and_its_file() -> None:
     record = FileRecord.objects.first()
     assert record is not None
     assert (record.recorded_by, record.rows) == (cast.users["auditor"], len(rows) - 1)
+
+
+def test_a_manager_reads_the_own_stores_part() -> None:
+    cast = Cast()
+    chain, february = cast.chain, cast.february
+    chain.sale("02-04", (chain.zhao, 20_000), store=chain.second)  # 6.00; January's was 1.50
+    hr, manager = cast.users["hr"], cast.users["manager"]
+    assert hr is not None
+    assert manager is not None
+    run = draft(february, by=hr)
+    # 李: 3,100.00 and 9.00 in February, 3,107.20 in January; 张: 1.80 in January. 赵 is the second store's.
+    assert PayRunSlip.objects.for_user(hr).filter(run=run).count() == 6
+    page = cast.client("manager").get(reverse("pay_run", args=[202602]))
+    shown = text(page)
+    assert (page.context["clerks"], page.context["before_amount"], page.context["paid_amount"]) == (4, 310_900, 310_900)
+    assert [row.clerk.clerk_no for row, _bar in page.context["rows"]] == ["C3", "C1"]
+    assert "C4" not in shown
+    assert "3,115.00" not in shown
+    assert "Draft again" not in shown
+    assert b'method="post" action="/pay' not in page.content
+    other = cast.client("other_manager").get(reverse("pay_run", args=[202602]))
+    assert [row.clerk.clerk_no for row, _bar in other.context["rows"]] == ["C4"]
+    assert cast.client("manager").get(reverse("pay_run", args=[202602]), {"store": "S2"}).status_code == 404
+
+    file = cast.client("other_manager").get(reverse("pay_run_file", args=[202602, "csv"]))
+    rows = list(csv.DictReader(file.content.decode("utf-8-sig").splitlines()))
+    assert {(row["clerk_no"], row["change"]) for row in rows} == {("C4", "4.50")}
+    assert FileRecord.objects.get().rows == 1
+
+    # Who has moved to the first store is the first's, the pay before with it; the latest draft says where.
+    chain.zhao.postings.update(valid_to=day("02-10"))
+    Posting.objects.create(clerk=chain.zhao, store=chain.first, role=Posting.Role.CLERK, valid_from=day("02-10"))
+    draft(february, by=hr)
+    moved = cast.client("manager").get(reverse("pay_run", args=[202602]), {"beside": "month"})
+    assert [row.clerk.clerk_no for row, _bar in moved.context["rows"]] == ["C4", "C3", "C1"]
+    assert cast.client("other_manager").get(reverse("pay_run", args=[202602])).context["rows"] == []

@@ -249,8 +249,9 @@ ROUTES = [
     # Nothing is owed: HR is told so.
     Route("write_off", ("C1",), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("write_off", ("C1",), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
-    Route("pay_run", (202602,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
-    Route("pay_run_file", (202602, "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
+    # A manager reads the own stores' part of it.
+    Route("pay_run", (202602,), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
+    Route("pay_run_file", (202602, "csv"), "get", (LOGIN, 404, 404, 200, 200, 200, 200)),
     Route("pay_run_file", (202602, "pdf"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     *(
         Route(name, (about,), method, (LOGIN, 404, 404, 404, 404, answer, 404))
