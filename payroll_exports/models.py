@@ -22,7 +22,7 @@ from payroll_exports.pay_run_models import PayRun as PayRun
 from payroll_exports.pay_run_models import PayRunLine as PayRunLine
 from payroll_exports.pay_run_models import PayRunSlip as PayRunSlip
 from payroll_exports.report_models import PayReport as PayReport
-from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
+from portfolios.database_rules import AppendOnly, ClosedDaysStay, NoOverlap, OpenMonthOnly
 from portfolios.models import OPEN_END, Clerk, Month, Store, User
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Salary(models.Model):
         constraints = [
             models.CheckConstraint(name="salary_not_empty", condition=Q(valid_from__lt=F("valid_to"))),
             NoOverlap(name="one_salary_at_a_time", key=["clerk"]),
+            ClosedDaysStay(name="salary_paid_stays"),
         ]
 
     def __str__(self) -> str:

@@ -1,9 +1,10 @@
 """Rules that the database itself holds, whoever writes: declared in a model's Meta.constraints.
 
 `NoOverlap` refuses dated rows that overlap, `AppendOnly` refuses edits and deletes, `FixedOnceUsed` refuses them once
-another table points to the row, `OpenMonthOnly` refuses rows for a closed month. On PostgreSQL they are an exclusion
-constraint and triggers, on SQLite triggers, so that save(), bulk_create(), update() and raw SQL all meet them: a second
-binding of one member from 2026-03-10 is refused while another runs from 2026-03-01 to 2026-04-01.
+another table points to the row, `OpenMonthOnly` refuses rows for a closed month, `ClosedDaysStay` another value for a
+day of one. On PostgreSQL they are an exclusion constraint and triggers, on SQLite triggers, so that save(),
+bulk_create(), update() and raw SQL all meet them: a second binding of one member from 2026-03-10 is refused while
+another runs from 2026-03-01 to 2026-04-01.
 """
 
 from collections.abc import Mapping, Sequence
@@ -303,3 +304,58 @@ class OpenMonthOnly(DatabaseRule):
     def _triggers(self) -> list[tuple[str, str]]:
         """Each event with the name of its trigger."""
         return [("INSERT", self.name), *([("UPDATE", f"{self.name}_update")] if self.edits else [])]
+
+
+class ClosedDaysStay(DatabaseRule):
+    """Rows that hold in [valid_from, valid_to) say for the days of closed months what they said when those closed.
+
+    A row that begins on or before the last closed day is neither added nor deleted, and only its `valid_to` is edited,
+    from and to days after it. On PostgreSQL the writer takes the first open month's row FOR SHARE, as for
+    `OpenMonthOnly`.
+    """
+
+    # On both databases NULL, which refuses nothing, while no month is closed.
+    _LAST = "(SELECT MAX(m.ends_on) FROM portfolios_month AS m WHERE m.closed_at IS NOT NULL)"
+
+    def postgresql(self, model: type[Model]) -> list[str]:
+        table = model._meta.db_table
+        refuse = (
+            f"RAISE EXCEPTION USING MESSAGE = '{self.name}: rows of {table} stay for the days of closed months', "
+            "ERRCODE = 'integrity_constraint_violation';"
+        )
+        return [
+            f"CREATE FUNCTION {self.name}() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE closed date; BEGIN "
+            "PERFORM 1 FROM portfolios_month WHERE closed_at IS NULL ORDER BY id LIMIT 1 FOR SHARE; "
+            f"closed := {self._LAST}; "
+            f"IF TG_OP = 'TRUNCATE' THEN IF EXISTS (SELECT 1 FROM {table} WHERE valid_from <= closed) "
+            f"THEN {refuse} END IF; RETURN NULL; END IF; "
+            f"IF TG_OP = 'INSERT' THEN IF NEW.valid_from <= closed THEN {refuse} END IF; RETURN NEW; END IF; "
+            f"IF TG_OP = 'DELETE' THEN IF OLD.valid_from <= closed THEN {refuse} END IF; RETURN OLD; END IF; "
+            "IF LEAST(OLD.valid_from, NEW.valid_from) <= closed "
+            "AND (to_jsonb(NEW) - 'valid_to' IS DISTINCT FROM to_jsonb(OLD) - 'valid_to' "
+            "OR (NEW.valid_to <> OLD.valid_to AND LEAST(OLD.valid_to, NEW.valid_to) <= closed)) "
+            f"THEN {refuse} END IF; RETURN NEW; END $$",
+            f"CREATE TRIGGER {self.name} BEFORE INSERT OR UPDATE OR DELETE ON <table> "
+            f"FOR EACH ROW EXECUTE FUNCTION {self.name}()",
+            f"CREATE TRIGGER {self.name}_truncate BEFORE TRUNCATE ON <table> "
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {self.name}()",
+        ]
+
+    def sqlite(self, model: type[Model]) -> list[str]:
+        refuse = (
+            f"BEGIN SELECT RAISE(ABORT, '{self.name}: rows of {model._meta.db_table.removeprefix('new__')} "
+            f"stay for the days of closed months'); END"
+        )
+        fixed = [f.column for f in model._meta.local_concrete_fields if f.column != "valid_to"]
+        edited = " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in fixed)
+        # INSERT OR REPLACE deletes the old row without firing the delete trigger, unless recursive_triggers is on.
+        replaced = f"EXISTS (SELECT 1 FROM <table> AS o WHERE o.id = NEW.id AND o.valid_from <= {self._LAST})"
+        return [
+            f"CREATE TRIGGER {self.name}_insert BEFORE INSERT ON <table> FOR EACH ROW "
+            f"WHEN NEW.valid_from <= {self._LAST} OR {replaced} {refuse}",
+            f"CREATE TRIGGER {self.name}_update BEFORE UPDATE ON <table> FOR EACH ROW "
+            f"WHEN MIN(OLD.valid_from, NEW.valid_from) <= {self._LAST} AND ({edited} "
+            f"OR (NEW.valid_to <> OLD.valid_to AND MIN(OLD.valid_to, NEW.valid_to) <= {self._LAST})) {refuse}",
+            f"CREATE TRIGGER {self.name}_delete BEFORE DELETE ON <table> FOR EACH ROW "
+            f"WHEN OLD.valid_from <= {self._LAST} {refuse}",
+        ]

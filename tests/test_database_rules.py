@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from commission.models import Attribution, Booking, Plan, Sale, SaleLine, SalePart
 from payroll_exports.models import EarningLine, Payslip, Salary
+from payroll_exports.pay_run import close_month
 from portfolios.models import Binding, BindingBatch, Clerk, Member, Month, Posting
 from tests.small_chain import SmallChain, day
 
@@ -195,6 +196,40 @@ def test_one_salary_at_a_time(chain: SmallChain) -> None:
         "one_salary_at_a_time",
     )
     refused(lambda: Salary.objects.filter(pk=first.pk).update(valid_to=day("03-02")), "one_salary_at_a_time")
+
+
+def test_a_salary_stays_for_the_days_of_closed_months(chain: SmallChain) -> None:
+    """January is closed: 李's 3,100.00 of it stay, 王's row that ended in it too, and February may be another."""
+    rule = "salary_paid_stays"
+    paid = Salary.objects.create(clerk=chain.li, monthly_base_amount=310_000, valid_from=day("01-01"))
+    ended = Salary.objects.create(
+        clerk=chain.wang, monthly_base_amount=1, valid_from=day("01-01"), valid_to=day("01-16")
+    )
+    later = Salary.objects.create(clerk=chain.wang, monthly_base_amount=2, valid_from=day("02-01"))
+    chain.sale("01-05", (chain.li, 10_000))
+    close_month(chain.month(202601), approved_by="test")
+
+    # A row that is put in the place of another one overlaps it as well.
+    refused_to_change(
+        paid, f"{rule}|one_salary_at_a_time", monthly_base_amount=310_001, clerk=chain.zhang.pk, valid_from=day("01-02")
+    )
+    refused_however_written(
+        Salary(clerk=chain.zhang, monthly_base_amount=3, valid_from=day("01-31"), valid_to=day("02-01")), rule
+    )
+    # The 31st was paid by the row, and the 16th by none.
+    rows = Salary.objects.all()
+    refused(lambda: rows.filter(pk=paid.pk).update(valid_to=day("01-31")), rule)
+    refused(lambda: rows.filter(pk=ended.pk).update(valid_to=day("01-17")), rule)
+    refused(lambda: rows.filter(pk=later.pk).update(valid_from=day("01-31")), rule)
+
+    rows.filter(pk=paid.pk).update(valid_to=day("02-01"))
+    rows.filter(pk=paid.pk).update(valid_to=day("02-11"))
+    later.monthly_base_amount = 4
+    later.valid_from = day("02-03")
+    later.save()
+    later.delete()
+    Salary.objects.create(clerk=chain.zhang, monthly_base_amount=3, valid_from=day("02-01"))
+    assert Salary.objects.count() == 3
 
 
 # --- Tickets and attributions ---------------------------------------------------------------------------------------

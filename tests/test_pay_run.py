@@ -299,7 +299,7 @@ def test_a_closed_months_lines_are_the_locked_ones(chain: SmallChain) -> None:
     month = chain.month(202601)
     before = earnings(month)
     close(month)
-    Salary.objects.create(clerk=chain.li, monthly_base_amount=500_000, valid_from=day("01-01"))
+    Band.objects.create(plan=chain.plan, lower_amount=0, rate_bp=100)
     month.refresh_from_db()
 
     assert earnings(month) == before

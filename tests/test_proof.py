@@ -268,7 +268,7 @@ class TestThreeMonths:
 
     @pytest.fixture
     def no_rules(self) -> Iterator[None]:
-        with behind_the_rules(Month, ProofBlock, Attribution, SaleLine, EarningLine, Binding):
+        with behind_the_rules(Month, ProofBlock, Attribution, SaleLine, EarningLine, Binding, Salary):
             yield
 
     @pytest.mark.usefixtures("no_rules")
