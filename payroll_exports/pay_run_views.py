@@ -24,12 +24,12 @@ from kpis.change_charts import before_after
 from payroll_exports import pay_run_steps
 from payroll_exports.close_checklist import CloseRefused
 from payroll_exports.jobs import start_close
-from payroll_exports.minimum_wage import under_minimum_wage
+from payroll_exports.minimum_wage import under_minimum_wage, with_clerks
 from payroll_exports.models import FileRecord, PayRun, PayRunSlip
 from payroll_exports.pay_differences import Comparison, against_last_draft, against_last_month, differences, seen_by
 from payroll_exports.pay_run_steps import PayRunRefused
 from payroll_exports.views import View, for_hr
-from portfolios.models import Clerk, Month, Store
+from portfolios.models import Month, Store
 from portfolios.table_files import FORMATS, table_file
 from portfolios.views import Choice, month_choices, reader
 
@@ -97,7 +97,6 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
         address = reverse("pay_run", args=[month])
         slips = PayRunSlip.objects.for_user(request.user).filter(run=run)
         under = under_minimum_wage(shown, slips.values_list("clerk", "store", "paid_amount"))
-        names = Clerk.objects.in_bulk([one.clerk_id for one in under])
         context |= {
             "beside": beside,
             "compared": compared,
@@ -108,7 +107,7 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
             "before_amount": sum(sum(line.amount for line in own) for own in compared.before.values())
             if compared
             else None,
-            "under_minimum": [(names[one.clerk_id], one) for one in under],
+            "under_minimum": with_clerks(under),
             "pay_heading": in_currency(_("Pay")),
             "stores": [Choice(f"{address}?beside={beside}", _("all stores"), "", store is None)]
             + [

@@ -33,6 +33,7 @@ from payroll_exports.checklist_links import linked
 from payroll_exports.close_checklist import close_checklist
 from payroll_exports.earnings import COMMISSION_LINES, line_rows
 from payroll_exports.line_codes import LineCode
+from payroll_exports.minimum_wage import under_minimum_wage, with_clerks
 from payroll_exports.models import Job, PayRun, Payslip
 from payroll_exports.pay_reports import years_of
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
@@ -263,6 +264,8 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
         "blocking": [check for check in checks if check.blocks],
         "to_know": [check for check in checks if not check.blocks],
         "stores": stores,
+        "under_minimum": with_clerks(under_minimum_wage(shown, payslips.values_list("clerk", "store", "paid_amount"))),
+        "pay_heading": in_currency(_("Pay")),
         "job": job,
         "making": job is not None and job.can_be_cancelled,
         "run": PayRun.objects.for_user(request.user)

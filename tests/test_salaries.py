@@ -116,6 +116,29 @@ def test_who_is_under_the_minimum_wage(chain: SmallChain) -> None:
     assert under_minimum_wage(month, pay) == [(chain.zhang.pk, 150_000, 200_000), (chain.li.pk, 309_999, 310_000)]
 
 
+def test_a_part_timer_is_due_a_part_of_the_minimum_wage(chain: SmallChain) -> None:
+    Store.objects.filter(pk=chain.first.pk).update(minimum_wage_amount=310_000)
+    month, store = chain.month(202601), chain.first.pk
+    # Half time for 20 of 31 days: 100,000.
+    Clerk.objects.filter(pk=chain.zhang.pk).update(hired_on=day("01-12"))
+    Posting.objects.filter(clerk=chain.zhang).update(weight_percent=50)
+    # Full time until the 10th, then a quarter of the time: 10 and 5.25 days, 152,500.
+    Posting.objects.filter(clerk=chain.wang).update(valid_to=day("01-11"))
+    Posting.objects.create(
+        clerk=chain.wang, store=chain.first, role=Posting.Role.CLERK, valid_from=day("01-11"), weight_percent=25
+    )
+    # On probation; and half a portfolio beside the managing of a store from the 17th on: 16 x 0.5 and 15 days, 230,000.
+    Posting.objects.filter(clerk=chain.li).update(weight_percent=0)
+    both = chain.clerk("C5")
+    Posting.objects.filter(clerk=both).update(weight_percent=50)
+    Posting.objects.create(clerk=both, store=chain.second, role=Posting.Role.MANAGER, valid_from=day("01-17"))
+    due = {chain.zhang.pk: 100_000, chain.wang.pk: 152_500, chain.li.pk: 310_000, both.pk: 230_000}
+
+    assert under_minimum_wage(month, [(clerk, store, amount) for clerk, amount in due.items()]) == []
+    under = under_minimum_wage(month, [(clerk, store, amount - 1) for clerk, amount in due.items()])
+    assert {one.clerk_id: one.minimum_amount for one in under} == due
+
+
 def test_the_pages() -> None:
     cast = Cast()
     page = reverse("salaries", args=["C1"])
@@ -133,3 +156,7 @@ def test_the_pages() -> None:
     assert list(Store.objects.values_list("minimum_wage_amount", flat=True)) == [400_000, None]
     drafted = text(cast.client("hr").post(reverse("draft_pay_run", args=[202602]), follow=True))
     assert "店员C1 C1 3,239.00 4,000.00" in drafted
+    # January was closed without a pay run, and is warned of all the same; not on its page while it is open.
+    assert "店员C1 C1 3,107.20 4,000.00" in text(cast.client("auditor").get(reverse("month", args=[202601])))
+    assert "Under the minimum wage" not in text(cast.client("hr").get(reverse("month", args=[202602])))
+    assert "店员C1 C1 3,239.00 4,000.00" in text(cast.client("manager").get(reverse("pay_run", args=[202602])))
