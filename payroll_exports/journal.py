@@ -7,7 +7,9 @@ of 3,100.00, 420.00 of commission as owner, 80.00 taken back and 50.00 held:
     credit clawback 80.00, held 50.00, payable to staff 3,390.00
 
 Each line has one side, and no side is below zero. What is carried forward is owed by the clerk: debited in the month
-in which it goes out, credited in the next. The house's part of commission is paid to nobody: a memo pair beside.
+in which it goes out, credited in the next. A leaver's 15.00 that are written off are no wage: the adjustment is debited
+to the loss, against the 15.00 that are carried in. The house's part of commission is paid to nobody: a memo pair
+beside.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet, Sum
+from django.db.models import F, QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from commission.models import Attribution
 from payroll_exports.exports import ExportRefused
 from payroll_exports.journal_accounts import ACCOUNT_OF_LINE, Account, JournalAccount
-from payroll_exports.models import EarningLine, Payslip
+from payroll_exports.models import Adjustment, EarningLine, Payslip
 from portfolios.models import Month, Store
 
 
@@ -65,9 +67,10 @@ class Unbalanced(ValueError):
     """Earning lines that do not add up to what is paid."""
 
 
-def entries(lines: Mapping[str, int], *, paid: int, house: int) -> list[JournalEntry]:
+def entries(lines: Mapping[str, int], *, paid: int, house: int, written_off: int = 0) -> list[JournalEntry]:
     """The entries of a store: `lines` are its earning lines' sums by code, `paid` what its payslips pay, `house` the
-    commission that the store keeps; all in minor units.
+    commission that the store keeps, `written_off` the adjustments among the lines that write leavers' debts off; all in
+    minor units.
 
     Raises Unbalanced where the lines are not what is paid.
     """
@@ -76,6 +79,8 @@ def entries(lines: Mapping[str, int], *, paid: int, house: int) -> list[JournalE
     sums: dict[str, int] = defaultdict(int)
     for code, amount in lines.items():
         sums[ACCOUNT_OF_LINE[code]] += amount
+    sums[Account.ADJUSTMENT] -= written_off
+    sums[Account.WRITE_OFF] = written_off
     sums[Account.PAYABLE] = -paid
     found = [
         JournalEntry(account.value, max(sums[account], 0), max(-sums[account], 0))
@@ -107,6 +112,8 @@ def journals(month: Month) -> list[StoreJournal]:
     ):
         lines[store][code] = amount
     paid = _by_store(Payslip.objects.filter(month=month), "paid_amount")
+    write_offs = Adjustment.objects.approved().filter(month=month, write_off=True, clerk__payslips__month=month)
+    written_off = _by_store(write_offs.annotate(store=F("clerk__payslips__store")), "amount")
     house = _by_store(Attribution.objects.filter(month=month), "house_commission_amount")
     stores = Store.objects.filter(pk__in={*paid, *(store for store, amount in house.items() if amount)})
     return [
@@ -114,7 +121,12 @@ def journals(month: Month) -> list[StoreJournal]:
             store.store_no,
             store.name,
             month.ends_on,
-            entries(lines[store.pk], paid=paid.get(store.pk, 0), house=house.get(store.pk, 0)),
+            entries(
+                lines[store.pk],
+                paid=paid.get(store.pk, 0),
+                house=house.get(store.pk, 0),
+                written_off=written_off.get(store.pk, 0),
+            ),
         )
         for store in stores.order_by("store_no")
     ]

@@ -1,7 +1,7 @@
 """The accounts of the accounting journal: which earning line goes to which, and the chain's codes for them.
 
-The ready codes follow the Chinese accounting standards for enterprises: 6601 selling expenses, 2211 wages payable,
-1221 and 2241 other receivables and payables. HR writes the chain's own in their place.
+The ready codes follow the Chinese accounting standards for enterprises: 6601 selling expenses, 6702 credit losses, 2211
+wages payable, 1221 and 2241 other receivables and payables. HR writes the chain's own in their place.
 """
 
 from django.db import models
@@ -26,6 +26,7 @@ class Account(models.TextChoices):
     CLAWBACK = "CLAWBACK", LineCode.CLAWBACK.label
     CORRECTION = "CORRECTION", LineCode.CORRECTION.label
     ADJUSTMENT = "ADJUSTMENT", LineCode.ADJUSTMENT.label
+    WRITE_OFF = "WRITE_OFF", _("Leavers' debts written off")
     CARRIED = "CARRIED", _("Carried: owed by staff")
     HELD = "HELD", LineCode.HELD.label
     PAYABLE = "PAYABLE", _("Payable to staff")
@@ -42,6 +43,7 @@ _READY_CODES = {
     "BAND": "660103",
     "KPI": "660104",
     "ADJUSTMENT": "660105",
+    "WRITE_OFF": "6702",
     "CARRIED": "122101",
     "HELD": "224101",
     "PAYABLE": "221101",

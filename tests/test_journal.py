@@ -57,14 +57,29 @@ def test_the_houses_part_is_a_pair_beside_and_turns_round_below_zero() -> None:
     ]
 
 
+def test_a_debt_that_is_written_off_is_no_wage() -> None:
+    """15.00 of a leaver's, beside another's adjustment of 2.00."""
+    lines = {"ADJUSTMENT": 1_700, "CARRIED_IN": -1_500}
+    assert entries(lines, paid=200, house=0, written_off=1_500) == [
+        JournalEntry("ADJUSTMENT", 200, 0),
+        JournalEntry("WRITE_OFF", 1_500, 0),
+        JournalEntry("CARRIED", 0, 1_500),
+        JournalEntry("PAYABLE", 0, 200),
+    ]
+
+
 def test_lines_that_are_not_what_is_paid_are_refused() -> None:
     with pytest.raises(Unbalanced, match="310000 on the lines, 309999 to be paid"):
         entries({"BASE": 310_000}, paid=309_999, house=0)
 
 
-@given(st.dictionaries(st.sampled_from(LineCode.values), st.integers(-(10**12), 10**12)), st.integers())
-def test_any_pay_balances(lines: dict[str, int], house: int) -> None:
-    found = entries(lines, paid=sum(lines.values()), house=house)
+@given(
+    st.dictionaries(st.sampled_from(LineCode.values), st.integers(-(10**12), 10**12)),
+    st.integers(),
+    st.integers(min_value=0),
+)
+def test_any_pay_balances(lines: dict[str, int], house: int, written_off: int) -> None:
+    found = entries(lines, paid=sum(lines.values()), house=house, written_off=written_off)
     for memo in (False, True):
         assert sum(e.debit for e in found if e.memo is memo) == sum(e.credit for e in found if e.memo is memo)
     assert all(min(entry.debit, entry.credit) == 0 < max(entry.debit, entry.credit) for entry in found)

@@ -6,6 +6,7 @@ from django.urls import reverse
 from payroll_exports.adjustments import AdjustmentRefused, approve, refuse
 from payroll_exports.close_checklist import close_checklist
 from payroll_exports.earnings import earnings
+from payroll_exports.journal import journals
 from payroll_exports.leavers_debts import ask_write_off, leavers_debts
 from payroll_exports.models import Adjustment
 from payroll_exports.pay_run import close_month
@@ -53,6 +54,9 @@ def test_from_the_debt_to_its_write_off() -> None:
     assert leavers_debts(march) == []
     assert earnings(march)[chain.li.pk] == [("ADJUSTMENT", 1, 1_500), ("CARRIED_IN", 0, -1_500)]
     close_month(march, approved_by="test")
+    journal, _second = journals(Month.objects.get(pk=202603))
+    # 王's 3.00 are carried from February into March and on: nothing moves on the account for them.
+    assert [entry[:3] for entry in journal.entries] == [("WRITE_OFF", 1_500, 0), ("CARRIED", 0, 1_500)]
     april = chain.month(202604)
     assert chain.li.pk not in earnings(april)
     assert leavers_debts(april) == []
