@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 
 from commission.bands import accelerator, plan_of_store, plans_in
 from commission.models import Attribution, Band
-from commission.recount import Move, Moved, Recount, Terms, add_to, recount
+from commission.recount import Moved, add_to, recount
+from commission.recount_terms import Move, Recount, Terms
 from portfolios.models import Clerk, Member, Month, Store
 from portfolios.postings import postings_in
 

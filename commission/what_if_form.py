@@ -17,7 +17,7 @@ from commission.money import format_amount, format_bp
 from commission.plan_book import Rate
 from commission.plan_forms import BandsField, ProductsField, RatioField
 from commission.plan_terms import Pays
-from commission.recount import Move, Recount, Terms
+from commission.recount_terms import Move, Recount, Terms
 from commission.what_if import WhatIfError, moved_members
 from portfolios.models import Clerk, Member, Month, Store, User, on_date
 
