@@ -1,8 +1,11 @@
 """Base salaries in time: a raise ends the one before, closed months keep theirs; the minimum wage warns."""
 
 import datetime as dt
+import threading
+import time
 
 import pytest
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from payroll_exports.earnings import earnings
@@ -13,6 +16,7 @@ from payroll_exports.proof import verify
 from payroll_exports.salaries import SalaryRefused, set_salary
 from portfolios.models import OPEN_END, Clerk, Month, Posting, Store
 from tests.cast import Cast
+from tests.concurrency import at_once
 from tests.small_chain import SmallChain, day
 from tests.test_pages import text
 
@@ -160,3 +164,43 @@ def test_the_pages() -> None:
     assert "店员C1 C1 3,107.20 4,000.00" in text(cast.client("auditor").get(reverse("month", args=[202601])))
     assert "Under the minimum wage" not in text(cast.client("hr").get(reverse("month", args=[202602])))
     assert "店员C1 C1 3,239.00 4,000.00" in text(cast.client("manager").get(reverse("pay_run", args=[202602])))
+
+
+def test_a_hand_at_the_salaries_beside_the_close(shared_database: None) -> None:
+    (raised,) = at_once(_beside_the_close)
+    if raised is not None:
+        raise raised
+
+
+def _beside_the_close() -> None:
+    """Written before it, uncommitted, January pays it; written while it runs, it waits and is refused."""
+    chain = SmallChain()
+    salary = Salary.objects.create(clerk=chain.li, monthly_base_amount=310_000, valid_from=day("01-01"))
+    chain.sale("01-05", (chain.zhang, 10_000))
+    month = chain.month(202601)
+    written, closing = threading.Event(), threading.Event()
+
+    def write(amount: int) -> None:
+        Salary.objects.filter(pk=salary.pk).update(monthly_base_amount=amount)
+
+    def write_before() -> None:
+        with transaction.atomic():
+            write(320_000)
+            written.set()
+            time.sleep(0.5)
+
+    def close() -> None:
+        assert written.wait(10)
+        close_month(month, approved_by="test", progress=lambda step: closing.set() if step == "payslips" else None)
+
+    def write_meanwhile() -> None:
+        assert closing.wait(20)
+        write(330_000)
+
+    before, closed, meanwhile = at_once(write_before, close, write_meanwhile)
+
+    assert (before, closed) == (None, None)
+    assert isinstance(meanwhile, IntegrityError), meanwhile
+    assert "salary_paid_stays" in str(meanwhile)
+    assert on_record(chain.li) == [(day("01-01"), OPEN_END, 320_000)]
+    assert base(chain, 202601) == (31, 320_000)
