@@ -109,6 +109,8 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = (
     "kpis.ScorecardMeasure",
     "portfolios.Clerk",
     "kpis.SignalReview",
+    # Which address it is, is the clerk's own business.
+    {"model": "payroll_exports.PayslipAddress", "exclude_fields": ["email"]},
 )
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
@@ -196,6 +198,18 @@ CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 # A job that a lost worker had begun is given to another: jobs never do a thing twice.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+
+# Payslips mailed to their clerks, each locked with a password: off, and nothing of it shows, unless it is switched on.
+MAIL_PAYSLIPS = env.bool("MAIL_PAYSLIPS", default=False)
+EMAIL_URL = env.str("EMAIL_URL", default="")
+vars().update(env.email_url_config(EMAIL_URL or "smtp://localhost:25"))
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="")
+# A server that does not answer must not hold up the job.
+EMAIL_TIMEOUT = 30
+if MAIL_PAYSLIPS and not (EMAIL_URL and DEFAULT_FROM_EMAIL):
+    raise ImproperlyConfigured(
+        "MAIL_PAYSLIPS is on: name the mail server in EMAIL_URL and the sender in DEFAULT_FROM_EMAIL."
+    )
 
 # W040: SQLite has no covering indexes; it makes the same index without the extra columns.
 SILENCED_SYSTEM_CHECKS = ["models.W040"]

@@ -1,11 +1,13 @@
-"""Long work that a page starts and follows: the close of a month, a month's payslips as PDF.
+"""Long work that a page starts and follows: the close of a month, a month's payslips as PDF, and their mailing.
 
 A job is a row. Files are made beside the page's answer, on every core, or by Celery workers where a broker is set; a
-close runs in the process that starts it, or on one worker. What fails says why in the row. A job that was cancelled or
-whose process died keeps what it made: started again it goes on there, for nothing here is done twice.
+close runs in the process that starts it, or on one worker; payslips are mailed beside the answer, or on one worker.
+What fails says why in the row. A job that was cancelled or whose process died keeps what it made: started again it
+goes on there, for nothing here is done twice.
 """
 
 from collections.abc import Callable
+from functools import partial
 from threading import Thread
 
 from celery import shared_task
@@ -21,6 +23,7 @@ from payroll_exports.pay_reports import month_reports
 from payroll_exports.pay_run import close_month
 from payroll_exports.pay_run_steps import approved_run
 from payroll_exports.payslip_files import make_payslip_files, payslip_pdf
+from payroll_exports.payslip_mail import MailServerFailed, mail_payslips
 from portfolios.models import Month, User
 
 # Payslips that a Celery worker makes in one go.
@@ -45,7 +48,16 @@ def start_close(month: Month, *, by: User, language: str) -> Job:
 
 def start_payslip_files(month: Month, *, by: User, language: str) -> Job:
     """Starts the making of the PDFs that a closed month still lacks, or goes on with it where it has stopped."""
-    job, is_new = _job(Job.Kind.PAYSLIP_FILES, month, by)
+    return _start_beside(Job.Kind.PAYSLIP_FILES, month, by, language)
+
+
+def start_mailing(month: Month, *, by: User, language: str) -> Job:
+    """Starts to mail what a closed month has to mail, or goes on with it where it has stopped."""
+    return _start_beside(Job.Kind.MAIL, month, by, language)
+
+
+def _start_beside(kind: Job.Kind, month: Month, by: User, language: str) -> Job:
+    job, is_new = _job(kind, month, by)
     if is_new or job.has_stopped:
         Job.objects.filter(pk=job.pk).update(heard_at=timezone.now())
         if settings.CELERY_BROKER_URL:
@@ -56,8 +68,10 @@ def start_payslip_files(month: Month, *, by: User, language: str) -> Job:
 
 
 def cancel(job: Job) -> bool:
-    """Ends a job that makes files; what it has made is kept. False where it had ended already."""
-    return job.can_be_cancelled and _finish(job, Job.State.CANCELLED, _("Cancelled. What was made is kept."))
+    """Ends a job that makes files, or mails them; what it has done stays. False where it had ended already."""
+    mails = job.kind == Job.Kind.MAIL
+    message = _("Cancelled. What was mailed stays so.") if mails else _("Cancelled. What was made is kept.")
+    return job.can_be_cancelled and _finish(job, Job.State.CANCELLED, message)
 
 
 def _job(kind: Job.Kind, month: Month, by: User) -> tuple[Job, bool]:
@@ -81,7 +95,7 @@ def _run_beside(job_id: int, language: str) -> None:
 def run_on_worker(job_id: int, language: str) -> None:
     """Runs the job of that number on a Celery worker; payslips are shared out among all workers."""
     job = Job.objects.get(pk=job_id)
-    if job.kind == Job.Kind.CLOSE:
+    if job.kind != Job.Kind.PAYSLIP_FILES:
         run_job(job, language=language)
     elif _begin(job):
         lacking = list(Payslip.objects.filter(month=job.month, file__isnull=True).values_list("pk", flat=True))
@@ -106,8 +120,9 @@ def make_on_worker(job_id: int, payslips: list[int], language: str) -> None:
 
 def run_job(job: Job, *, language: str) -> None:
     """Does the job's work and writes into its row how it ended, in `language`."""
+    work = {Job.Kind.CLOSE: _close, Job.Kind.PAYSLIP_FILES: _payslip_files, Job.Kind.MAIL: _mail}[Job.Kind(job.kind)]
     if _begin(job):
-        _run(job, lambda: _close(job) if job.kind == Job.Kind.CLOSE else _payslip_files(job), language)
+        _run(job, lambda: work(job), language)
 
 
 def _begin(job: Job) -> bool:
@@ -123,6 +138,9 @@ def _run(job: Job, work: Callable[[], str | None], language: str) -> None:
             return
         except CloseRefused as refused:
             _finish(job, Job.State.FAILED, str(refused))
+        except MailServerFailed as failed:
+            said = _("The mail server does not let us in: %(said)s. What was not sent yet can be sent later.")
+            _finish(job, Job.State.FAILED, said % {"said": failed})
         except Exception:
             # Whoever waits for it must learn that it ended; the operator finds the cause in the log.
             _finish(job, Job.State.FAILED, _("It stopped with an error; the operator finds it in the log."))
@@ -142,9 +160,13 @@ def _tell(job: Job) -> tuple[int, int]:
     payslips = Payslip.objects.filter(month=job.month)
     total = payslips.count()
     done = total - payslips.filter(file__isnull=True).count()
+    _write(job, done, total)
+    return done, total
+
+
+def _write(job: Job, done: int, total: int) -> None:
     if not Job.objects.unfinished().filter(pk=job.pk).update(done=done, total=total, heard_at=timezone.now()):
         raise _Cancelled
-    return done, total
 
 
 def _close(job: Job) -> str:
@@ -166,6 +188,16 @@ def _payslip_files(job: Job) -> str:
     make_payslip_files(job.month, progress=tell)
     _done, total = _tell(job)
     return _made(job, total)
+
+
+def _mail(job: Job) -> str:
+    sent, refused = mail_payslips(job.month, tell=partial(_write, job))
+    mailed = ngettext("%(count)d payslip is mailed.", "%(count)d payslips are mailed.", sent) % {"count": sent}
+    if not refused:
+        return mailed
+    return f"{mailed} " + ngettext(
+        "The mail server refused %(count)d.", "The mail server refused %(count)d.", refused
+    ) % {"count": refused}
 
 
 def _made(job: Job, total: int) -> str:

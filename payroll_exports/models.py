@@ -18,6 +18,8 @@ from payroll_exports.identity_documents import IdentityDocument as IdentityDocum
 from payroll_exports.identity_documents import IdentityRead as IdentityRead
 from payroll_exports.journal_accounts import JournalAccount as JournalAccount
 from payroll_exports.line_codes import LineCode
+from payroll_exports.mail_models import MailedPayslip as MailedPayslip
+from payroll_exports.mail_models import PayslipAddress as PayslipAddress
 from payroll_exports.pay_run_models import PayRun as PayRun
 from payroll_exports.pay_run_models import PayRunLine as PayRunLine
 from payroll_exports.pay_run_models import PayRunSlip as PayRunSlip
@@ -165,6 +167,7 @@ class Job(models.Model):
     class Kind(models.TextChoices):
         CLOSE = "close", _("close of the month")
         PAYSLIP_FILES = "payslip_files", _("payslips as PDF")
+        MAIL = "mail", _("payslips by mail")
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -209,8 +212,8 @@ class Job(models.Model):
 
     @property
     def can_be_cancelled(self) -> bool:
-        """A close is one transaction; what makes files keeps those that are made."""
-        return self.finished_at is None and self.kind == self.Kind.PAYSLIP_FILES
+        """A close is one transaction; what makes files keeps those that are made, and what was mailed stays so."""
+        return self.finished_at is None and self.kind != self.Kind.CLOSE
 
     @property
     def has_stopped(self) -> bool:

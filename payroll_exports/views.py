@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.management import call_command
 from django.core.paginator import Paginator
@@ -37,6 +38,7 @@ from payroll_exports.minimum_wage import under_minimum_wage, with_clerks
 from payroll_exports.models import Job, PayRun, Payslip
 from payroll_exports.pay_reports import years_of
 from payroll_exports.payslip_files import payslip_pdf as fixed_pdf
+from payroll_exports.payslip_mail import own_mail
 from payroll_exports.payslip_zip import ready_language
 from payroll_exports.store_pay import store_pay
 from payroll_exports.tables import MonthTable, PayslipTable, StorePayTable
@@ -185,6 +187,7 @@ def payslips(request: HttpRequest) -> HttpResponse:
         "here": "payslips",
         "table": table,
         "own": user.clerk,
+        "mail": own_mail(user) if settings.MAIL_PAYSLIPS and user.clerk else None,
         "own_years": years_of(user.clerk) if user.clerk else [],
         "paid_heading": in_currency(_("To be paid")),
         "languages": Clerk.Language.choices,
@@ -279,6 +282,7 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
             "of": payslips.count(),
             "ready": ready_language(shown, ""),
         },
+        "mail_is_on": settings.MAIL_PAYSLIPS,
         "exports": EXPORTS,
         "currency": currency(),
         "months": month_choices(shown, lambda other: reverse("month", args=[other.pk])),
