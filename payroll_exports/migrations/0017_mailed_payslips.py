@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payroll_exports', '0014_journal_accounts'),
+        ('payroll_exports', '0016_write_off_account'),
         ('portfolios', '0003_minimum_wages'),
     ]
 
