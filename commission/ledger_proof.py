@@ -18,8 +18,19 @@ from typing import Any, NamedTuple
 from django.db import connection, models, transaction
 from django.db.models import F, Func, TextField, Value
 
-from commission.models import Attribution, Booking, Sale, SaleLine, SalePart, TicketCorrection
-from portfolios.models import Month
+from commission.models import (
+    Attribution,
+    Band,
+    Booking,
+    Plan,
+    PlanProduct,
+    PlanRate,
+    Sale,
+    SaleLine,
+    SalePart,
+    TicketCorrection,
+)
+from portfolios.models import Binding, Month
 
 ROWS_PER_BLOCK = 1_000
 # So much of each row's digest is kept with its block: enough to tell one row of a thousand from another.
@@ -73,10 +84,13 @@ def frozen(rows: models.QuerySet[Any], columns: Iterable[str] = ()) -> FrozenTab
 def ledger_tables(month: Month) -> list[FrozenTable]:
     """What the ledger froze: the rows posted to the month, what booked them, and the tickets that it brought in.
 
-    A part came in with its first row; its lines are found by their ticket, for which there is an index.
+    A part came in with its first row; its lines are found by their ticket, for which there is an index. And what the
+    rows rest on: their plans, which may be ended later, and the bindings that began in the month (the first month's:
+    that have days in it), which may be ended later too.
     """
     posted = Attribution.objects.filter(month=month)
     first = posted.filter(corrects__isnull=True).order_by()
+    plans = posted.order_by().values("plan")
     lines = SaleLine.objects.filter(sale=F("part__sale"), part__in=first.values("part"))
     return [
         frozen(Booking.objects.filter(pk__in=posted.order_by().values("booking"))),
@@ -85,7 +99,22 @@ def ledger_tables(month: Month) -> list[FrozenTable]:
         frozen(lines),
         frozen(TicketCorrection.objects.filter(booking__in=posted.order_by().values("booking"))),
         frozen(posted),
+        frozen(Plan.objects.filter(pk__in=plans), ("id", *_PLAN_COLUMNS)),
+        *(frozen(model.objects.filter(plan__in=plans)) for model in (PlanRate, PlanProduct, Band)),
+        frozen(_bindings_begun(month), ("id", *_BINDING_COLUMNS)),
     ]
+
+
+# All that never changes once a month that used it is closed: not the end, nor what ended it.
+_PLAN_COLUMNS = ("plan_no", "store_id", "valid_from", "owner_share_bp", "house_share_bp", "walk_in_share_bp")
+_BINDING_COLUMNS = ("member_id", "clerk_id", "valid_from", "reason", "batch_id")
+
+
+def _bindings_begun(month: Month) -> models.QuerySet[Binding]:
+    bindings = Binding.objects.filter(valid_from__lte=month.ends_on, valid_to__gt=month.starts_on)
+    if Month.objects.filter(pk__lt=month.pk).exists():
+        return bindings.filter(valid_from__gte=month.starts_on)
+    return bindings
 
 
 def calm_planner() -> None:

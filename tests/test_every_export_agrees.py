@@ -134,11 +134,16 @@ def from_pdfs(month: Month) -> Pay:
         table = TABLE.search(text)
         assert table, text
         lines = []
-        for name, behind in LINE.findall(table[1]):
-            amounts = re.findall(AMOUNT.removeprefix("(?:▼ )?"), behind)
-            # A line of an earlier month has this year's amount alone.
-            if this_month := amounts[:-1] if table[3] else amounts:
-                lines.append((CODES[name], fen(this_month[0])))
+        for line in LINE.finditer(table[1]):
+            amounts = re.findall(AMOUNT.removeprefix("(?:▼ )?"), line[2])
+            if table[3]:
+                # The year's, which a line of an earlier month has without one of its own.
+                amounts.pop()
+            if not LINE.match(table[1], line.end() + 1):
+                # The group's, on its last line: what follows is the next group's name.
+                amounts.pop()
+            if amounts:
+                lines.append((CODES[line[1]], fen(amounts[0])))
         assert sum(amount for _code, amount in lines) == fen(table[2].removeprefix("▼ ")), text
         found += [(slip.clerk.clerk_no, code, amount) for code, amount in lines]
     return summed(found)

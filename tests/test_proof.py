@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker
 
 from commission.corrections import correct
 from commission.ledger_proof import FrozenTable, blocks, differences, frozen, lines, month_digest, written
-from commission.models import Attribution, Band, Booking, PlanRate, Sale, SaleLine, SalePart
+from commission.models import Attribution, Band, Booking, Plan, PlanProduct, PlanRate, Sale, SaleLine, SalePart
 from commission.settlement import settle_return
 from kpis.models import CohortMonth, MeasureMonth, MemberGroup, PortfolioMonth, ScoreLine, ScoreMonth, StoreMonth
 from payroll_exports.models import EarningLine, Payslip, PayslipFile, ProofBlock, Salary
@@ -45,7 +45,13 @@ FROZEN = [
     ScoreLine,
     Payslip,
     EarningLine,
+    PlanRate,
+    PlanProduct,
+    Band,
 ]
+
+# When a binding ends, what ended it, and what it was before.
+BINDING_ENDS = {"valid_to", "ended_by_id", "former_valid_to", "voided_by_id"}
 
 
 def build(directory: Path) -> None:
@@ -175,6 +181,28 @@ class TestThreeMonths:
         tables = {table.name: set(table.columns) for table in frozen_tables(closed()[0])}
         for model in FROZEN:
             assert tables[model._meta.db_table] == {field.column for field in model._meta.concrete_fields}
+
+    @pytest.mark.parametrize(("model", "ends"), [(Plan, {"valid_to", "state"}), (Binding, BINDING_ENDS)])
+    def test_what_a_month_rests_on_is_frozen_but_for_its_end(self, model: type[models.Model], ends: set[str]) -> None:
+        table = self.fullest(model)
+        fields = {field.column: field for field in model._meta.concrete_fields}
+        assert set(table.columns) == set(fields) - ends
+        row = next(iter(table.rows))
+        for column in set(table.columns) - {"id"}:
+            with behind_the_rules(model):
+                value = another(getattr(row, fields[column].attname), fields[column])
+                model._default_manager.filter(pk=row.pk).update(**{column: value})
+                assert any(
+                    finding.what == "frozen row" and f"{model._meta.db_table}, " in finding.where for finding in found()
+                ), column
+
+    def test_a_binding_of_a_member_who_buys_nothing_is_proved_too(self) -> None:
+        with behind_the_rules(Binding):
+            idle = Binding.objects.filter(member__sales=None).order_by("pk")[0]
+            Binding.objects.filter(pk=idle.pk).update(clerk=Clerk.objects.exclude(pk=idle.clerk_id)[0])
+            assert [(finding.month, finding.where.split(" (")[0]) for finding in found()] == [
+                ("2026-01", f"portfolios_binding, row {idle.pk}")
+            ]
 
     def test_a_part_is_frozen_by_one_month_only(self) -> None:
         keys: list[int] = []
