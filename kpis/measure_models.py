@@ -13,6 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from portfolios.database_rules import AppendOnly, OpenMonthOnly
 from portfolios.models import Clerk, Month, Store
 
+# After how many days it is asked whether a new member has bought again.
+REPURCHASE_DAYS = (30, 60, 90)
+
 
 class MeasureSums(models.Model):
     """The sums of one book in one month; amounts in minor units. Without a clerk: what is nobody's in the store."""
@@ -56,7 +59,7 @@ class MeasureSums(models.Model):
 
 SUMS = (
     "effective_new",
-    *(f"{name}_{days}" for days in (30, 60, 90) for name in ("new", "again")),
+    *(f"{name}_{days}" for days in REPURCHASE_DAYS for name in ("new", "again")),
     "key_opening",
     "key_kept",
     "active_members",

@@ -8,28 +8,26 @@ open month's are those of the last night.
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, models, transaction
-from django.db.models import Case, F, Q, Sum, Value, When
+from django.db.models import Case, Count, F, Q, Sum, When
+from django.db.models.functions import Cast
 
 from commission.bands import accelerators
-from commission.models import Attribution, SalePart
+from commission.models import Attribution
 from kpis.activity import PURCHASE, lately_posted
 from kpis.contact_results import calls_between
-from kpis.measure_models import SUMS, MeasureMonth, MeasuresSoFar, MeasureSums
-from kpis.member_states import TABLE, classified, earliest_purchase, key_list_sql, sales_of_several_parts
+from kpis.measure_models import REPURCHASE_DAYS, SUMS, MeasureMonth, MeasuresSoFar, MeasureSums
+from kpis.member_states import SEVERAL, TABLE, classified, key_list_sql, measured_since
 from kpis.models import MemberGroup, PortfolioMonth
 from kpis.movement import movement_so_far
-from kpis.upkeep import month_upkeep
+from kpis.upkeep import month_upkeep, worked_in
 from portfolios.duplicates import surviving_cards_sql
 from portfolios.models import Member, Month, Posting, Store
 from portfolios.months import next_number
 from portfolios.postings import postings_in
-
-# After how many days it is asked whether a new member has bought again.
-REPURCHASE_DAYS = (30, 60, 90)
 
 Book = tuple[int | None, int | None]
 
@@ -97,13 +95,14 @@ def _books(month: Month, last: dt.date, movements: Iterable[PortfolioMonth]) -> 
         book = found[clerk, None if clerk else store]
         for name, value in zip(_MEMBER_SUMS, sums, strict=True):
             book[name] = int(value)
-    for clerk, (member_pay, variable_pay) in _pay(month).items():
+    served = _served(month)
+    for clerk, (member_pay, variable_pay) in _pay(month, served).items():
         found[clerk, None] |= {"member_pay_amount": member_pay, "variable_pay_amount": variable_pay}
     for row in movements:
         names = ("opening", "organic_growth", "active_opening", "organic_active_growth", "lapsed")
         if any(values := {name: getattr(row, name) for name in names}):
             found[row.clerk_id, None if row.clerk_id else row.store_id] |= values
-    for own in month_upkeep(month):
+    for own in month_upkeep(month, working=[(day.clerk_id, day.on) for day in served if day.sold]):
         found[own.clerk_id, None] |= {"profiles_due": own.due, "profiles_done": own.done}
     for calls in calls_between(month.starts_on, last):
         found[calls.clerk_id, None] |= {"contacts": calls.contacts, "contacts_reached": calls.reached}
@@ -120,33 +119,53 @@ def _books(month: Month, last: dt.date, movements: Iterable[PortfolioMonth]) -> 
     ]
 
 
-def _pay(month: Month) -> dict[int, tuple[int, int]]:
+class _Served(NamedTuple):
+    """What a clerk served on a day: the server's commission and credit of it, and how many sales as they stand."""
+
+    clerk_id: int
+    on: dt.date
+    commission_amount: int
+    credit_amount: int
+    sold: int
+
+
+def _served(month: Month) -> list[_Served]:
+    amounts = [Cast(Sum(f"server_{what}_amount"), models.BigIntegerField()) for what in ("commission", "credit")]
+    rows = (
+        Attribution.objects.filter(month=month, server__isnull=False)
+        .order_by()
+        .values_list("server", "business_date")
+        .annotate(commission=amounts[0], credit=amounts[1], sold=Count("pk", filter=worked_in(month.pk)))
+    )
+    return [_Served(*row) for row in rows]
+
+
+def _pay(month: Month, served: Iterable[_Served]) -> dict[int, tuple[int, int]]:
     """By clerk: what own members brought (served, and served by another), and the variable pay of it all.
 
     As on the payslip before held, carried and adjusted amounts: the ledger's commission, and the accelerator.
     """
-    kind = Q(pay_line=Attribution.PayLine.KIND)
-    own: dict[int, int] = defaultdict(int)
+    own: dict[int, int] = {}
     variable: dict[int, int] = defaultdict(int)
     credits: dict[int, int] = defaultdict(int)
-    for side in ("owner", "server"):
-        totals = (
-            Attribution.objects.filter(month=month, **{f"{side}__isnull": False})
-            .order_by()
-            .values_list(side)
-            .annotate(
-                commission=Sum(f"{side}_commission_amount"),
-                own=Sum("owner_commission_amount", filter=kind, default=0) if side == "owner" else Value(0),
-                credit=Sum(f"{side}_credit_amount"),
-            )
+    owned = (
+        Attribution.objects.filter(month=month, owner__isnull=False)
+        .order_by()
+        .values_list("owner")
+        .annotate(
+            commission=Sum("owner_commission_amount"),
+            own=Sum("owner_commission_amount", filter=Q(pay_line=Attribution.PayLine.KIND), default=0),
+            credit=Sum("owner_credit_amount"),
         )
-        for clerk, commission, from_own, credit in totals:
-            variable[clerk] += int(commission)
-            credits[clerk] += int(credit)
-            own[clerk] += int(from_own) if side == "owner" else 0
+    )
+    for clerk, commission, from_own, credit in owned:
+        own[clerk], variable[clerk], credits[clerk] = int(from_own), int(commission), int(credit)
+    for day in served:
+        variable[day.clerk_id] += day.commission_amount
+        credits[day.clerk_id] += day.credit_amount
     for clerk, amount in accelerators(month, credits, postings_in(month)).items():
         variable[clerk] += amount
-    return {clerk: (own[clerk], amount) for clerk, amount in variable.items()}
+    return {clerk: (own.get(clerk, 0), amount) for clerk, amount in variable.items()}
 
 
 # --- The statement -----------------------------------------------------------------------------------------------
@@ -160,12 +179,12 @@ def _days_after(column: str, days: int) -> str:
 
 def _newcomer_parts(month: Month, since: dt.date, last: dt.date) -> models.QuerySet[Any]:
     """The tickets' parts, up to the day, of the cards enrolled since, and of the merged cards."""
+    enrolled = Q(member__enrolled_on__range=(since, last))
+    merged = Q(member__merged_into__isnull=False, member__counted_to__lte=last)
     # A return is no purchase, and an exchange is a purchase of what was taken home.
-    enrolled = Member.objects.filter(enrolled_on__range=(since, last)).values("pk")
-    merged = Member.objects.filter(merged_into__isnull=False, counted_to__lte=last).values("pk")
     return (
         lately_posted(month, since=since, before=last + dt.timedelta(days=1))
-        .filter(Q(member__in=enrolled) | Q(member__in=merged))
+        .filter(enrolled | merged)
         .annotate(bought_amount=Case(When(PURCHASE, then=F("net_amount")), output_field=models.BigIntegerField()))
         .values("part_id", "member_id", "month_id", "activity_date", "business_date", "bought_amount")
     )
@@ -176,17 +195,8 @@ def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
 
     New members count for who enrolled them, key members for their owner at opening, spend for the owner on the day.
     """
-    # New members of 90 days, and those for whom a late ticket may be the effective purchase.
-    since = min(
-        month.starts_on - dt.timedelta(days=max(REPURCHASE_DAYS)),
-        earliest_purchase(month) - dt.timedelta(days=settings.EFFECTIVE_DAYS),
-    )
+    since = measured_since(month)
     parts, part_params = _newcomer_parts(month, since, last).query.sql_with_params()
-    several, several_params = (
-        SalePart.objects.filter(sale__in=sales_of_several_parts(since, last))
-        .values("id", "sale_id")
-        .query.sql_with_params()
-    )
     asked = [f"{_days_after('enrolled_on', days)} BETWEEN %s AND %s" for days in REPURCHASE_DAYS]
     keys, key = key_list_sql()
     within = ", ".join(
@@ -201,17 +211,15 @@ def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
     )
     effective_until = _days_after("enrolled_on", settings.EFFECTIVE_DAYS)
     member = Member._meta.db_table
-    once = "MATERIALIZED" if connection.vendor == "postgresql" else ""
     statement = f"""
         WITH part AS ({parts}),
-        several AS {once} ({several}),
         merged AS ({surviving_cards_sql()}),
         ticket AS (
             SELECT COALESCE(survivor_id, member_id) AS member_id, activity_date, business_date,
                 SUM(bought_amount) AS bought
             FROM part
             LEFT JOIN merged ON card_id = member_id
-            LEFT JOIN several ON several.id = part.part_id
+            LEFT JOIN {SEVERAL} AS several ON several.id = part.part_id
             GROUP BY COALESCE(survivor_id, member_id), COALESCE(sale_id, -part_id), part.month_id, activity_date,
                 business_date
         ),
@@ -254,7 +262,7 @@ def _member_sums(month: Month, last: dt.date) -> list[tuple[Any, ...]]:
         FROM book GROUP BY clerk_id, store_id"""
     first = month.starts_on
     params = [
-        *part_params, *several_params, *[last] * 3,
+        *part_params, *[last] * 3,
         settings.EFFECTIVE_PURCHASE_AMOUNT, since, last, last,
         next_number(month.pk, -1),
         first, *[first, last] * (2 * len(REPURCHASE_DAYS)),

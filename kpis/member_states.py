@@ -27,12 +27,12 @@ from django.db.models import (
     Subquery,
     Sum,
     When,
-    Window,
 )
-from django.db.models.functions import Cast, RowNumber
+from django.db.models.functions import Cast
 
 from commission.models import Attribution, SalePart
 from kpis.activity import PURCHASE, member_activity, posted_activity
+from kpis.measure_models import REPURCHASE_DAYS
 from kpis.models import MemberGroup
 from kpis.tiers import year_before
 from portfolios.duplicates import surviving_cards_sql
@@ -40,7 +40,7 @@ from portfolios.models import Binding, Member, Month
 from portfolios.months import next_number
 
 # The tables that are there while a month is `classified`.
-TABLE, _EARLIER, _FURTHER = "classified_member", "earlier_purchases", "further_purchases"
+TABLE, SEVERAL, _EARLIER, _FURTHER = "classified_member", "several_parts", "earlier_purchases", "further_purchases"
 _asked: ContextVar[tuple[int, dt.date] | None] = ContextVar("classified", default=None)
 
 
@@ -69,32 +69,44 @@ def earliest_purchase(month: Month) -> dt.date:
     return min(late.aggregate(first=Min("business_date"))["first"] or month.starts_on, month.starts_on)
 
 
-def sales_of_several_parts(since: dt.date, last: dt.date) -> models.QuerySet:
-    """The tickets of these days that have more than one part with a sale.
+def measured_since(month: Month) -> dt.date:
+    """The first day on which a new member of whom the month's measures tell may have enrolled.
 
-    Nearly every ticket has but one part, and is counted as that part; these few are looked up.
+    They are those of the last 90 days, and those for whom a late ticket may be the effective purchase.
     """
-    return SalePart.objects.filter(number__gt=1, original__isnull=True, business_date__range=(since, last)).values(
-        "sale"
+    return min(
+        month.starts_on - dt.timedelta(days=max(REPURCHASE_DAYS)),
+        earliest_purchase(month) - dt.timedelta(days=settings.EFFECTIVE_DAYS),
     )
 
 
-def _further_parts(month: Month, last: dt.date) -> models.QuerySet:
-    """The purchases of the month, up to the day, that are not the first ones of their ticket."""
-    return (
-        posted_activity(month, before=last + dt.timedelta(days=1))
-        .filter(PURCHASE, part__sale__in=sales_of_several_parts(earliest_purchase(month), last))
-        .annotate(place=Window(RowNumber(), partition_by=["member", "part__sale", "business_date"], order_by="part"))
-        .filter(place__gt=1)
-        .values("id")
-    )
+def _parts_of_several(since: dt.date, last: dt.date) -> models.QuerySet:
+    """The parts of every ticket of these days that has more than one part with a sale.
+
+    Nearly every ticket has but one part, and is counted as that part; these few are looked up one by one.
+    """
+    sales = SalePart.objects.filter(number__gt=1, original__isnull=True, business_date__range=(since, last))
+    return SalePart.objects.filter(sale__in=sales.values("sale")).values("id", "sale_id")
+
+
+def _further(purchases: str) -> str:
+    """SQL of the member of each of these purchases that is not the first one of its ticket."""
+    return f"""
+        SELECT member_id
+        FROM (
+            SELECT member_id,
+                ROW_NUMBER() OVER (PARTITION BY member_id, sale_id, business_date ORDER BY part_id) AS place
+            FROM {SEVERAL} AS several JOIN ({purchases}) AS part ON part.part_id = several.id
+        ) AS placed
+        WHERE place > 1"""
 
 
 def _purchases(month: Month, after: dt.date) -> models.QuerySet:
     return (
         posted_activity(month, before=after)
         .annotate(bought_on=Case(When(PURCHASE, then=F("activity_date")), output_field=models.DateField(null=True)))
-        .values("id", "member_id", "net_amount", "bought_on")
+        .order_by("member_id")
+        .values("member_id", "net_amount", "bought_on")
     )
 
 
@@ -104,7 +116,8 @@ def _purchases(month: Month, after: dt.date) -> models.QuerySet:
 def _owners(month: Month, last: dt.date) -> models.QuerySet:
     """Every member: whether it counts at either end of the month, the first owner in it and the last one.
 
-    Most have the same owner at both ends: only bindings that end in the month are looked at once more.
+    Most have the same owner at both ends: only bindings that end in the month are looked at once more, and those of
+    whoever was enrolled in it for one clerk and is another's at its end.
     """
     day_before = month.starts_on - dt.timedelta(days=1)
     enrolled_for = (
@@ -138,6 +151,7 @@ def _owners(month: Month, last: dt.date) -> models.QuerySet:
             enrolled=said(enrolled),
             at_closing=said(Q(counted_from__lte=last, counted_to__gt=last)),
             first_clerk=Case(
+                When(enrolled & Q(closing__valid_from__lte=F("counted_from")), then=F("closing__clerk")),
                 When(enrolled, then=Subquery(enrolled_for)),
                 When(closing__valid_from__lte=day_before, then=F("closing__clerk")),
                 default=F("ended__clerk"),
@@ -178,68 +192,91 @@ def _groups(name: str, columns: str) -> str:
     """
     return f"""
         {name}_merged AS ({surviving_cards_sql()}),
+        {name}_card AS (
+            SELECT card_id, survivor_id FROM {name}_merged
+            UNION SELECT survivor_id, survivor_id FROM {name}_merged
+        ),
         {name} AS (
             SELECT survivor_id, {columns}
-            FROM (
-                SELECT card_id, survivor_id FROM {name}_merged
-                UNION SELECT survivor_id, survivor_id FROM {name}_merged
-            ) AS cards
-            JOIN {_EARLIER} AS earlier ON earlier.member_id = card_id
+            FROM {name}_card JOIN {_EARLIER} AS earlier ON earlier.member_id = card_id
             GROUP BY survivor_id
         )"""
 
 
-def _statement(purchases: str, owners: str) -> str:
+def _day_sets(day: str) -> tuple[str, str, str]:
+    """SQL of the days of a month as the bits of a number: of those in a group of `day`, of several sets, their count.
+
+    So nothing has to be sorted to count the days, and the days of two cards can be taken together. The month's first
+    day is the parameter of the first.
+    """
     if connection.vendor == "postgresql":
-        # As many bits are set as there are days: nothing has to be sorted to count them.
-        days = "BIT_COUNT(CAST(BIT_OR(CAST(1 AS bigint) << (bought_on - %s)) AS bit(64)))"
-    else:
-        days = "COUNT(DISTINCT CASE WHEN bought_on >= %s THEN bought_on END)"
-    opened = "MAX(bought) AS bought, CAST(SUM(opening_spend) AS bigint) AS spend"
-    closed = "MAX(bought) AS bought, CAST(SUM(spend) AS bigint) AS spend"
+        return f"BIT_OR(1 << ({day} - %s))", "BIT_OR({})", "BIT_COUNT(CAST({} AS bit(32)))"
+    bits = range(31)
+    return (
+        f"SUM(DISTINCT 1 << CAST(JULIANDAY({day}) - JULIANDAY(%s) AS integer))",
+        " + ".join(f"MAX({{0}} & {1 << bit})" for bit in bits),
+        "(" + " + ".join(f"({{0}} >> {bit} & 1)" for bit in bits) + ")",
+    )
+
+
+def _statement(purchases: str, owners: str) -> str:
+    days, all_days, days_counted = _day_sets("bought_on")
     return f"""
         CREATE TEMPORARY TABLE {TABLE} AS
-        WITH {_groups("opened", opened)},
-        {_groups("closed", closed)},
-        bought AS (
+        WITH bought AS (
             SELECT member_id,
                 CAST(SUM(net_amount) AS bigint) AS spend,
                 CAST(SUM(CASE WHEN bought_on IS NOT NULL THEN net_amount END) AS bigint) AS bought_amount,
-                COUNT(ticket) AS tickets,
+                COUNT(bought_on) AS parts,
                 {days} AS days,
                 MAX(bought_on) AS bought
-            FROM (
-                SELECT
-                    CASE
-                        WHEN member_id IN (SELECT card_id FROM closed_merged)
-                            THEN (SELECT survivor_id FROM closed_merged WHERE card_id = member_id)
-                        ELSE member_id
-                    END AS member_id,
-                    net_amount, bought_on,
-                    CASE WHEN bought_on IS NOT NULL AND id NOT IN (SELECT id FROM {_FURTHER}) THEN 1 END AS ticket
-                FROM ({purchases}) AS part
-                ORDER BY 1
-            ) AS part
+            FROM ({purchases}) AS part
             GROUP BY member_id
         ),
         waited AS ({_waited()}),
+        {_groups("opened", "MAX(bought) AS bought, CAST(SUM(opening_spend) AS bigint) AS spend")},
+        {_groups("closed", "MAX(bought) AS bought, CAST(SUM(spend) AS bigint) AS spend")},
+        further AS (
+            SELECT COALESCE(survivor_id, member_id) AS member_id, COUNT(*) AS parts
+            FROM {_FURTHER} LEFT JOIN closed_merged ON card_id = member_id
+            GROUP BY COALESCE(survivor_id, member_id)
+        ),
+        customer AS (
+            SELECT survivor_id,
+                CAST(SUM(spend) AS bigint) AS spend,
+                CAST(SUM(bought_amount) AS bigint) AS bought_amount,
+                CAST(SUM(parts) AS bigint) AS parts,
+                {all_days.format("days")} AS days,
+                MAX(bought) AS bought
+            FROM closed_card JOIN (
+                -- Asked row by row, purchases need not be put in order once more.
+                SELECT * FROM bought WHERE (member_id IN (SELECT card_id FROM closed_card)) IS TRUE
+            ) AS bought ON member_id = card_id
+            GROUP BY survivor_id
+        ),
         member AS (
             SELECT owned.id, owned.store_id, first_clerk, last_clerk, at_opening, at_closing,
                 at_opening OR enrolled AS there,
                 COALESCE(waited.store_id, owned.store_id) AS first_list,
                 COALESCE(opened.bought, earlier.bought) AS bought_at_opening,
                 COALESCE(closed.bought, earlier.bought) AS bought_before,
-                bought.bought,
+                COALESCE(customer.bought, bought.bought) AS bought,
                 CASE WHEN owned.id NOT IN (SELECT card_id FROM opened_merged)
                     THEN COALESCE(opened.spend, earlier.opening_spend) END AS opening_spend,
                 CASE WHEN owned.id NOT IN (SELECT card_id FROM closed_merged)
-                    THEN COALESCE(closed.spend, earlier.spend, 0) + COALESCE(bought.spend, 0) END AS spend,
-                bought.spend AS month_spend, bought_amount, tickets, days
+                    THEN COALESCE(closed.spend, earlier.spend, 0) + COALESCE(customer.spend, bought.spend, 0)
+                    END AS spend,
+                COALESCE(customer.spend, bought.spend) AS month_spend,
+                COALESCE(customer.bought_amount, bought.bought_amount) AS bought_amount,
+                COALESCE(customer.parts, bought.parts) - COALESCE(further.parts, 0) AS tickets,
+                {days_counted.format("COALESCE(customer.days, bought.days)")} AS days
             FROM ({owners}) AS owned
             LEFT JOIN bought ON bought.member_id = owned.id
+            LEFT JOIN further ON further.member_id = owned.id
             LEFT JOIN {_EARLIER} AS earlier ON earlier.member_id = owned.id
             LEFT JOIN opened ON opened.survivor_id = owned.id
             LEFT JOIN closed ON closed.survivor_id = owned.id
+            LEFT JOIN customer ON customer.survivor_id = owned.id
             LEFT JOIN waited ON waited.member_id = owned.id
         ),
         state AS (
@@ -262,14 +299,21 @@ def _statement(purchases: str, owners: str) -> str:
 
 
 @contextmanager
-def without(method: str, cursor: CursorWrapper) -> Iterator[None]:
-    """PostgreSQL does not plan statements with this method meanwhile, where there is another one."""
+def planning(cursor: CursorWrapper, **configuration: str) -> Iterator[None]:
+    """PostgreSQL plans with these settings meanwhile, `enable_sort="off"` for one, within the transaction."""
     if connection.vendor != "postgresql":
         yield
         return
-    cursor.execute(f"SET LOCAL enable_{method} = off")
+    for name, value in configuration.items():
+        cursor.execute(f"SET LOCAL {name} = '{value}'")
     yield
-    cursor.execute(f"SET LOCAL enable_{method} = on")
+    for name in configuration:
+        cursor.execute(f"SET LOCAL {name} TO DEFAULT")
+
+
+def _keep(cursor: CursorWrapper, table: str, query: models.QuerySet) -> None:
+    sql, params = query.query.sql_with_params()
+    cursor.execute(f"CREATE TEMPORARY TABLE {table} AS {sql}", params)
 
 
 @contextmanager
@@ -278,22 +322,22 @@ def classified(month: Month, last: dt.date | None = None) -> Iterator[None]:
 
     With `last`, a day of the month, closing is the end of that day. Rows that are not `there` are of cards that count
     on no day of the month and are ranked nevertheless: somebody spent with them. Whoever asks for the same again while
-    it lasts is given the same table.
+    it lasts is given the same table. Beside it is a table with the parts (`id`) of tickets (`sale_id`) of several, as
+    far back as `measured_since` the month's new members are.
     """
     last = last or month.ends_on
     if _asked.get() == (month.pk, last):
         yield
         return
     after = last + dt.timedelta(days=1)
-    earlier, earlier_params = _earlier(month, after).query.sql_with_params()
     purchases, purchase_params = _purchases(month, after).query.sql_with_params()
-    further, further_params = _further_parts(month, last).query.sql_with_params()
     owners, owner_params = _owners(month, last).query.sql_with_params()
+    posted = posted_activity(month, before=after).filter(PURCHASE).values("member_id", "part_id", "business_date")
     # A window of one day is that day alone.
     window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
     day_before = month.starts_on - dt.timedelta(days=1)
     params = [
-        *[day_before] * 3, *[last] * 3, month.starts_on, *purchase_params, next_number(month.pk, -1),
+        month.starts_on, *purchase_params, next_number(month.pk, -1), *[day_before] * 3, *[last] * 3,
         *owner_params, day_before - window, *[last - window] * 2,
     ]  # fmt: skip
     with transaction.atomic(), connection.cursor() as cursor:
@@ -302,9 +346,14 @@ def classified(month: Month, last: dt.date | None = None) -> Iterator[None]:
             cursor.execute("SET LOCAL jit = off")
             # Sums by member and groups of members stay in memory; on disk they take twice as long.
             cursor.execute("SET LOCAL work_mem = '256MB'")
-        cursor.execute(f"CREATE TEMPORARY TABLE {_EARLIER} AS {earlier}", earlier_params)
-        cursor.execute(f"CREATE TEMPORARY TABLE {_FURTHER} AS {further}", further_params)
-        with without("hashjoin", cursor):
+        _keep(cursor, _EARLIER, _earlier(month, after))
+        # The few of them are near at hand, each by its index.
+        with planning(cursor, random_page_cost="1.1"):
+            _keep(cursor, SEVERAL, _parts_of_several(measured_since(month), last))
+            cursor.execute(f"ANALYZE {SEVERAL}")
+            further, further_params = posted.query.sql_with_params()
+            cursor.execute(f"CREATE TEMPORARY TABLE {_FURTHER} AS {_further(further)}", further_params)
+        with planning(cursor, enable_hashjoin="off"):
             cursor.execute(_statement(purchases, owners), params)
         cursor.execute(f"DROP TABLE {_EARLIER}")
         cursor.execute(f"DROP TABLE {_FURTHER}")
@@ -314,3 +363,4 @@ def classified(month: Month, last: dt.date | None = None) -> Iterator[None]:
         finally:
             _asked.reset(token)
         cursor.execute(f"DROP TABLE {TABLE}")
+        cursor.execute(f"DROP TABLE {SEVERAL}")

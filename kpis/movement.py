@@ -101,14 +101,24 @@ class Movements(NamedTuple):
 
 
 def _movements(rows: list[Transition]) -> Movements:
-    stores = classify(rows, first=lambda row: row.first_store_id, last=lambda row: row.last_store_id)
-    chain = classify(rows, first=lambda row: None, last=lambda row: None)
+    # Of a store and of the chain the clerks do not matter: rows that differ in them alone are taken together first.
+    of_stores = _together(row._replace(first_clerk_id=None, last_clerk_id=None) for row in rows)
+    of_chain = _together(row._replace(first_store_id=None, last_store_id=None) for row in of_stores)
+    stores = classify(of_stores, first=lambda row: row.first_store_id, last=lambda row: row.last_store_id)
+    chain = classify(of_chain, first=lambda row: None, last=lambda row: None)
     books = classify(
         rows,
         first=lambda row: Book(row.first_clerk_id, row.first_store_id if row.first_clerk_id is None else None),
         last=lambda row: Book(row.last_clerk_id, row.last_store_id if row.last_clerk_id is None else None),
     )
     return Movements(books, stores, chain[None])
+
+
+def _together(rows: Iterable[Transition]) -> list[Transition]:
+    counted: Counter[Transition] = Counter()
+    for row in rows:
+        counted[row._replace(members=0)] += row.members
+    return [row._replace(members=members) for row, members in counted.items()]
 
 
 CARRIED = (("opening", "closing"), ("active_opening", "active_closing"))

@@ -86,10 +86,19 @@ def member_tiers(on: dt.date, *, store: Store) -> dict[int, str]:
     return tiers_of(member_spend(on, store=store if ranked_in_store() else None))
 
 
-def tier_sql(prefix: str = "") -> str:
-    """SQL for the tier of a row with its spend and the bounds of its scope, where their names begin with `prefix`."""
+def tier_sql(prefix: str = "", *, chain_bounds: str = "", tiers: tuple[str, str, str] = ("'A'", "'B'", "'C'")) -> str:
+    """SQL for the tier of a row with its spend and the bounds of its scope, where their names begin with `prefix`.
+
+    With `chain_bounds`, the name of a relation with the one row of the chain, the bounds are those and not the row's.
+    `tiers` is what to say for A, B and C.
+    """
+    a_tier, b_tier, c_tier = tiers
+    a_bound, b_bound = (
+        f"(SELECT {prefix}{bound} FROM {chain_bounds})" if chain_bounds else f"{prefix}{bound}"
+        for bound in ("a_bound", "b_bound")
+    )
     spend = f"{prefix}spend"
-    return f"CASE WHEN {spend} >= {prefix}a_bound THEN 'A' WHEN {spend} >= {prefix}b_bound THEN 'B' ELSE 'C' END"
+    return f"CASE WHEN {spend} >= {a_bound} THEN {a_tier} WHEN {spend} >= {b_bound} THEN {b_tier} ELSE {c_tier} END"
 
 
 TIER = tier_sql()

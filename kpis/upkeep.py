@@ -6,19 +6,19 @@ on a day off adds nothing. Stale profiles are asked for first.
 """
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from auditlog.models import LogEntry
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import Min, QuerySet
+from django.db import transaction
+from django.db.models import Min, Q, QuerySet
 from django.db.models.enums import TextChoices
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from commission.corrections import standing
 from commission.models import Attribution
 from commission.money import round_half_away
 from kpis.activity import PURCHASE
@@ -276,36 +276,43 @@ def _first_checks(first: dt.date, last: dt.date) -> QuerySet[ProfileCheck, Any]:
     return checks.values("clerk", "member").annotate(first=Min("on"))
 
 
-def _working(number: int) -> QuerySet[Attribution]:
-    """What was sold in a month by somebody and posted to it, as it stands."""
-    first, last = month_days(number)
-    return standing().filter(PURCHASE, month=number, business_date__range=(first, last), server__isnull=False)
+def worked_in(number: int) -> Q:
+    """Which attributions of a month make a working day of the one who served: sold in it, and as it stands."""
+    reversed_rows = Attribution.objects.filter(reverses=True, corrects__isnull=False).values("corrects")
+    return (
+        PURCHASE
+        & Q(business_date__range=month_days(number), server__isnull=False, reverses=False)
+        & ~Q(pk__in=reversed_rows)
+    )
+
+
+def _working(number: int) -> QuerySet[Attribution, Any]:
+    """Who served on which day of a month, each pair once."""
+    sold = Attribution.objects.filter(worked_in(number), month=number).order_by()
+    return sold.values_list("server", "business_date").distinct()
 
 
 def _working_days(number: int, clerk: Clerk) -> set[dt.date]:
-    return set(_working(number).filter(server=clerk).order_by().values_list("business_date", flat=True).distinct())
+    return {day for _clerk, day in _working(number).filter(server=clerk)}
 
 
-def month_upkeep(month: Month, *, clerk: Clerk | None = None) -> list[MonthUpkeep]:
+def month_upkeep(
+    month: Month, *, clerk: Clerk | None = None, working: Iterable[tuple[int, dt.date]] | None = None
+) -> list[MonthUpkeep]:
     """Every clerk's upkeep of a month (or the one clerk's), by clerk; whoever served nobody in it is not there.
 
-    Of an open month: so far. One statement, whatever the number of clerks; a close may keep the rows as they are.
+    Of an open month: so far. `working` are the clerks' working days, where they have been read already.
     """
-    working, checks = _working(month.pk), _first_checks(month.starts_on, month.ends_on)
+    checks = _first_checks(month.starts_on, month.ends_on)
     if clerk:
-        working, checks = working.filter(server=clerk), checks.filter(clerk=clerk)
-    days_sql, days_params = working.order_by().values_list("server", "business_date").distinct().query.sql_with_params()
-    checks_sql, checks_params = checks.query.sql_with_params()
-    statement = f"""
-        WITH working(clerk_id, day) AS ({days_sql}),
-        first_check(clerk_id, member_id, day) AS ({checks_sql}),
-        done AS (SELECT clerk_id, day, COUNT(*) AS members FROM first_check GROUP BY clerk_id, day)
-        SELECT working.clerk_id, COUNT(*),
-            SUM(CASE WHEN members >= {PER_DAY} THEN {PER_DAY} ELSE COALESCE(members, 0) END),
-            SUM(CASE WHEN members >= {PER_DAY} THEN 1 ELSE 0 END)
-        FROM working LEFT JOIN done ON done.clerk_id = working.clerk_id AND done.day = working.day
-        GROUP BY working.clerk_id ORDER BY working.clerk_id
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*days_params, *checks_params])
-        return [MonthUpkeep(*map(int, row)) for row in cursor.fetchall()]
+        checks = checks.filter(clerk=clerk)
+    if working is None:
+        working = _working(month.pk).filter(server=clerk) if clerk else _working(month.pk)
+    checked = Counter((row["clerk"], row["first"]) for row in checks)
+    days: dict[int, list[int]] = defaultdict(list)
+    for clerk_id, day in working:
+        days[clerk_id].append(min(PER_DAY, checked[clerk_id, day]))
+    return [
+        MonthUpkeep(clerk_id, len(done), sum(done), sum(count == PER_DAY for count in done))
+        for clerk_id, done in sorted(days.items())
+    ]

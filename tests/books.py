@@ -72,24 +72,31 @@ class Chain:
         posted: int = 0,
         original: SalePart | None = None,
         settled: bool = False,
+        beside: SalePart | None = None,
     ) -> SalePart:
-        """A ticket of one part, posted to its own month or to a later one (`posted`); a return has an original."""
+        """A ticket of one part, posted to its own month or to a later one (`posted`); a return has an original.
+
+        With `beside` it is a further part of the same ticket.
+        """
         on_day = day(on)
         number = month_number(on_day)
         store = Store.objects.earliest("pk")
         ticket_no = f"T{next(self.numbers)}"
-        sale = Sale.objects.create(
-            store=store,
-            business_date=on_day,
-            month_number=number,
-            ticket_no=ticket_no,
-            sold_at=timezone.now(),
-            member=member,
-            booking=self.booking,
-        )
+        if beside:
+            sale = beside.sale
+        else:
+            sale = Sale.objects.create(
+                store=store,
+                business_date=on_day,
+                month_number=number,
+                ticket_no=ticket_no,
+                sold_at=timezone.now(),
+                member=member,
+                booking=self.booking,
+            )
         part = SalePart.objects.create(
             sale=sale,
-            number=1,
+            number=beside.number + 1 if beside else 1,
             store=store,
             business_date=on_day,
             month_number=number,

@@ -12,7 +12,7 @@ from kpis.measure_page import MEASURES, Rank, figure_text, measures_page, percen
 from kpis.measures import freeze_measures, measured, refresh_measures
 from kpis.movement import freeze
 from kpis.movement_members import Scope
-from portfolios.models import Clerk, Member, Month, Store
+from portfolios.models import BindingBatch, Clerk, Member, Month, Store
 from tests.books import Chain, close, day
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +108,37 @@ def test_a_merged_card_counts_with_the_one_that_stays() -> None:
         close_as(number)
     row = row_of(202604, clerk)
     assert (row["key_opening"], row["key_kept"], row["active_members"], row["spend_amount"]) == (1, 1, 1, 700)
+
+
+def test_the_cards_of_one_person_have_their_tickets_and_days_together() -> None:
+    """Bought with three cards on the 3rd, 5th and 25th of April: five tickets on three days, two of them of two parts.
+
+    7.40 was bought and 0.40 taken back.
+    """
+    chain = Chain()
+    store = chain.store()
+    clerk = chain.clerk(store)
+    first, second = chain.member(store, until="4-12"), chain.member(store, until="4-20")
+    survivor, other = chain.member(store), chain.member(store)
+    for member, until in ((first, "4-12"), (second, "4-20"), (survivor, ""), (other, "")):
+        chain.bind(member, clerk, until=until)
+    chain.buy(first, "4-3", 50)
+    chain.buy(first, "4-5", 60)
+    chain.buy(second, "4-5", 20, beside=chain.buy(second, "4-5", 10))
+    whole = chain.buy(survivor, "4-3", 100)
+    chain.buy(survivor, "4-25", 300, beside=chain.buy(survivor, "4-25", 200))
+    chain.buy(survivor, "4-26", -40, original=whole)
+    for card, other_card in ((first, second), (second, survivor)):
+        batch = BindingBatch.objects.create(source="merge")
+        Member.objects.filter(pk=card.pk).update(merged_into=other_card, merged_by=batch)
+    # Somebody else's two tickets on one of these days.
+    chain.buy(other, "4-5", 1000)
+    chain.buy(other, "4-5", 1000)
+    for number in (202601, 202602, 202603, 202604):
+        close_as(number)
+    row = row_of(202604, clerk)
+    assert (row["tickets"], row["purchase_days"], row["active_members"]) == (5 + 2, 3 + 1, 2)
+    assert (row["spend_amount"], row["bought_amount"]) == (700 + 2000, 740 + 2000)
 
 
 def test_late_tickets_count_once_in_the_month_they_are_posted_to() -> None:
