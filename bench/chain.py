@@ -63,7 +63,7 @@ def make_chain(members: int) -> Plan:
     execute(
         "INSERT INTO portfolios_member (id, member_no, name, phone, gender, neighbourhood, store_id, enrolled_on, "
         "counted_from, counted_to, locked) SELECT n, 'M' || CAST(100000000 + n AS varchar(20)), '', '', '', '', "
-        f"1 + n % {STORES}, {start}, {start}, {end}, false FROM {series(members)}"
+        f"1 + {owner('n')} % {STORES}, {start}, {start}, {end}, false FROM {series(members)}"
     )
     changed_on = date(month_days(MONTH)[0] + dt.timedelta(days=15))
     changes = f"{drawn('n', 100, 3)} < 8"

@@ -112,8 +112,11 @@ class MemberGroup(models.Model):
     is empty where the member was not there.
     """
 
-    # The rows come from joins on these very tables, inside the close: the checks would cost more than the rows.
-    month = models.ForeignKey(Month, models.PROTECT, db_index=False, related_name="+", verbose_name=_("month"))
+    # The rows come from joins on these very tables, inside the close: the checks would cost more than the rows. That
+    # there is such a month is checked with its being open.
+    month = models.ForeignKey(
+        Month, models.PROTECT, db_constraint=False, db_index=False, related_name="+", verbose_name=_("month")
+    )
     first_clerk = models.ForeignKey(
         Clerk, models.PROTECT, null=True, db_constraint=False, db_index=False, related_name="+"
     )
@@ -163,11 +166,22 @@ class MemberGroup(models.Model):
 class CohortMonth(models.Model):
     """Of the cards that a clerk (or nobody) enrolled in one month for a store: how many are active at another's end."""
 
-    month = models.ForeignKey(Month, models.PROTECT, db_index=False, related_name="+", verbose_name=_("month"))
+    # Not checked row by row, as the rows of a group of members.
+    month = models.ForeignKey(
+        Month, models.PROTECT, db_constraint=False, db_index=False, related_name="+", verbose_name=_("month")
+    )
     enrolled_month = models.PositiveIntegerField(_("month of enrolment"))
-    store = models.ForeignKey(Store, models.PROTECT, db_index=False, related_name="+", verbose_name=_("store"))
+    store = models.ForeignKey(
+        Store, models.PROTECT, db_constraint=False, db_index=False, related_name="+", verbose_name=_("store")
+    )
     clerk = models.ForeignKey(
-        Clerk, models.PROTECT, null=True, db_index=False, related_name="+", verbose_name=_("enrolled by")
+        Clerk,
+        models.PROTECT,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+        verbose_name=_("enrolled by"),
     )
     members = models.PositiveIntegerField(_("members"))
     active = models.PositiveIntegerField(_("active"))

@@ -21,9 +21,9 @@ class Migration(migrations.Migration):
                 ('enrolled_month', models.PositiveIntegerField(verbose_name='month of enrolment')),
                 ('members', models.PositiveIntegerField(verbose_name='members')),
                 ('active', models.PositiveIntegerField(verbose_name='active')),
-                ('clerk', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.clerk', verbose_name='enrolled by')),
-                ('month', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.month', verbose_name='month')),
-                ('store', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.store', verbose_name='store')),
+                ('clerk', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.clerk', verbose_name='enrolled by')),
+                ('month', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.month', verbose_name='month')),
+                ('store', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.store', verbose_name='store')),
             ],
             options={
                 'verbose_name': 'cohort',
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 ('first_store', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.store')),
                 ('last_clerk', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.clerk')),
                 ('last_store', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.store')),
-                ('month', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.month', verbose_name='month')),
+                ('month', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='portfolios.month', verbose_name='month')),
             ],
             options={
                 'verbose_name': 'group of members',
