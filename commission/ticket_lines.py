@@ -7,7 +7,7 @@ its category's; 10000 fen at 3% are 3,000,000 ten-thousandths of commission (`co
 import datetime as dt
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connection
 from django.utils.translation import gettext as _
@@ -47,8 +47,8 @@ RUN_COLUMNS = (
     "store_id", "business_date", "month_number", "ticket_no", "sold_at", "server_id", "member_no", "plan_id",
 )  # fmt: skip
 LINE_COLUMNS = (
-    "line_no", "product_no", "category_id", "quantity_milli", "net_amount", "is_return", "excluded", "rate_bp",
-    "unit_amount", "commission_e4", "original_store_no", "original_business_date", "original_ticket_no",
+    "line_no", "product_no", "category_id", "is_return", "excluded", "rate_bp", "unit_amount", "quantity_milli",
+    "net_amount", "commission_e4", "original_store_no", "original_business_date", "original_ticket_no",
     "original_line_no",
 )  # fmt: skip
 STAGED_COLUMNS = ("row_no", "first_row", *RUN_COLUMNS, *LINE_COLUMNS)
@@ -58,18 +58,14 @@ STAGED_COLUMNS = ("row_no", "first_row", *RUN_COLUMNS, *LINE_COLUMNS)
 StagedLine = str
 
 _NO_RUN = "\t" * (len(RUN_COLUMNS) - 1)
-_NO_ORIGINAL = ["", "", "", ""]
 # So many texts of a kind are kept beside what they mean.
 _KEPT = 50_000
 # The most that a line may earn, in ten-thousandths of the minor unit.
 _MOST_E4 = MAX_AMOUNT * WHOLE_BP
 
 
-class Run(NamedTuple):
-    """What the lines of a run share: the plan that pays for them, and the text of RUN_COLUMNS."""
-
-    plan_id: int
-    staged: str
+# What the lines of a run share: the plan that pays for them, and the text of RUN_COLUMNS.
+Run = tuple[int, str]
 
 
 def _keep(kept: dict[Any, Any], text: Any, meaning: Any) -> None:
@@ -133,32 +129,34 @@ class LineReader:
         self._places: dict[tuple[str, str], tuple[int, str]] = {}
         self._quantities: dict[str, int] = {}
         self._amounts: dict[str, int] = {}
-        # By plan, category and product: the category's id, the rate, and the rate as it is staged.
-        self._rates: dict[tuple[int, str, str], tuple[int, Rate, str]] = {}
+        # By plan, category and product: the rate, and what their sales are staged with, product_no to unit_amount.
+        self._goods: dict[tuple[int, str, str], tuple[Rate, str]] = {}
         # By the time without its seconds: what comes before them in UTC, and after.
         self._minutes: dict[str, tuple[str, str]] = {}
-        # The run that is being read: its cells in the file, what they mean, its first row and its last line.
+        # The run that is being read: its cells in the file, what they mean, the number of its last line, and what
+        # its further lines are staged with, first_row to plan_id.
         self._run_cells: list[str] = []
         self._run: Run | None = None
-        self._first_row = self._last_line = 0
+        self._last_line = 0
+        self._further = ""
 
     def read(self, row: int, cells: list[str]) -> StagedLine | None:
         """The checked row, or None when something in it was reported."""
         run_cells = cells[:6]
         run = self._run if run_cells == self._run_cells else self._understood(run_cells)
-        if run is not None and cells[11:] == _NO_ORIGINAL:
-            line, product_no, category_no, quantity, net = cells[6:11]
+        line, product_no, category_no, quantity, net, store, day, ticket, original_line = cells[6:]
+        if run is not None and not (store or day or ticket or original_line):
             line_no = _FIRST_NUMBERS.get(line)
-            known = self._rates.get((run.plan_id, category_no, product_no))
+            known = self._goods.get((run[0], category_no, product_no))
             quantity_milli = self._quantities.get(quantity, -1)
             net_amount = self._amounts.get(net, -1)
             if line_no and known and quantity_milli >= 0 and net_amount >= 0:
-                category_id, rate, staged_rate = known
+                rate, goods = known
                 commission_e4 = rate.commission_e4(net_amount, quantity_milli)
                 if commission_e4 <= _MOST_E4:
                     return (
-                        f"{row}\t{self._in_run(row, run_cells, run, line_no)}\t{line_no}\t{product_no}\t{category_id}\t"
-                        f"{quantity_milli}\t{net_amount}\t0\t{staged_rate}\t{commission_e4}\t\t\t\t"
+                        f"{row}\t{self._in_run(row, run_cells, run, line_no)}\t{line}\t{goods}\t"
+                        f"{quantity_milli}\t{net_amount}\t{commission_e4}\t\t\t\t"
                     )
         return self._examined(row, cells, run)
 
@@ -166,9 +164,10 @@ class LineReader:
         """The text of the first row of the row's run, and of what the run shares if it begins here."""
         if run is self._run and line_no > self._last_line:
             self._last_line = line_no
-            return f"{self._first_row}\t{_NO_RUN}"
-        self._run_cells, self._run, self._first_row, self._last_line = run_cells, run, row, line_no
-        return f"{row}\t{run.staged}"
+            return self._further
+        self._run_cells, self._run, self._last_line = run_cells, run, line_no
+        self._further = f"{row}\t{_NO_RUN}"
+        return f"{row}\t{run[1]}"
 
     def _understood(self, run_cells: list[str]) -> Run | None:
         """What the cells that a run shares mean; None when one of them is wrong."""
@@ -178,10 +177,13 @@ class LineReader:
         server_id = self._servers.get(clerk_no)
         if place is None or sold_at is None or server_id is None:
             return None
-        if _number_fault(ticket_no) or (member_no and _number_fault(member_no)):
+        # Most numbers are plain and short: two of them are looked at as one.
+        if not (ticket_no and _PLAIN.fullmatch(ticket_no + member_no)) and (
+            _number_fault(ticket_no) or (member_no and _number_fault(member_no))
+        ):
             return None
         plan_id, store_and_date = place
-        return Run(plan_id, f"{store_and_date}\t{ticket_no}\t{sold_at}\t{server_id}\t{member_no}\t{plan_id}")
+        return plan_id, f"{store_and_date}\t{ticket_no}\t{sold_at}\t{server_id}\t{member_no}\t{plan_id}"
 
     def _place(self, store_no: str, day: str) -> tuple[int, str] | None:
         """The plan of a store on a date, and the text of the two; None when there is none."""
@@ -314,12 +316,12 @@ class LineReader:
         if wrong or run is None or category is None or quantity_milli is None or net_amount is None:
             return None
         # A return takes rate and exclusion from its original, once that is known.
-        rate = None if is_return else self._plan_book.rate(run.plan_id, category, product_no)
+        rate = None if is_return else self._plan_book.rate(run[0], category, product_no)
         if rate is None and not is_return:
             report(
                 "category",
                 category_no,
-                _("Plan %(plan)s has no rate for this category.") % {"plan": self._plan_book.plan_no(run.plan_id)},
+                _("Plan %(plan)s has no rate for this category.") % {"plan": self._plan_book.plan_no(run[0])},
                 _("Give it a rate, or exclude it, in a plan of its own date."),
             )
             return None
@@ -330,17 +332,16 @@ class LineReader:
                 quantity,
                 _("The commission of this line would be beyond every measure."),
                 _("Check the quantity, and what plan %(plan)s pays for the product.")
-                % {"plan": self._plan_book.plan_no(run.plan_id)},
+                % {"plan": self._plan_book.plan_no(run[0])},
             )
             return None
-        if rate:
-            _keep(self._rates, (run.plan_id, category_no, product_no), (category.id, rate, rate.staged()))
-        line_no = int(line)
         staged_rate = rate.staged() if rate else "\t\t"
+        goods = f"{product_no}\t{category.id}\t{int(is_return)}\t{staged_rate}"
+        if rate:
+            _keep(self._goods, (run[0], category_no, product_no), (rate, goods))
         return (
-            f"{row}\t{self._in_run(row, cells[:6], run, line_no)}\t{line_no}\t{product_no}\t{category.id}\t"
-            f"{quantity_milli}\t{net_amount}\t{int(is_return)}\t{staged_rate}\t"
-            f"{'' if commission_e4 is None else commission_e4}\t"
+            f"{row}\t{self._in_run(row, cells[:6], run, int(line))}\t{line}\t{goods}\t"
+            f"{quantity_milli}\t{net_amount}\t{'' if commission_e4 is None else commission_e4}\t"
             f"{original_store}\t{original_day}\t{original_ticket}\t{original_line}"
         )
 
