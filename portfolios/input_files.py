@@ -15,39 +15,45 @@ from portfolios.import_problems import ImportProblems
 
 MAX_LINE_BYTES = 65_536
 _BLOCK_BYTES = 1_048_576
+# Without them (and in ASCII) a cell is what stands between two commas, with nothing to strip.
+_QUOTES_AND_BLANKS = '" \t\v\f\x1c\x1d\x1e\x1f'
 
 
-def _scan(path: Path, encoding: str) -> str | None:
-    """Why the file cannot be read with that encoding, or None."""
+def _scan(path: Path, encoding: str) -> tuple[str | None, bool]:
+    """Why the file cannot be read with that encoding, or None; and whether commas alone tell its cells."""
     decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
     run = 0
+    plain = True
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
             if b"\0" in block:
-                return _("The file holds NUL bytes: it is not text.")
+                return _("The file holds NUL bytes: it is not text."), False
             lines = block.replace(b"\r", b"\n").split(b"\n")
             longest = max(run + len(lines[0]), max(map(len, lines[1:]), default=0))
             if longest > MAX_LINE_BYTES:
-                return _("A line is longer than %(bytes)d bytes.") % {"bytes": MAX_LINE_BYTES}
+                return _("A line is longer than %(bytes)d bytes.") % {"bytes": MAX_LINE_BYTES}, False
             run = len(lines[-1]) + (run if len(lines) == 1 else 0)
-            if "\ufffd" in decoder.decode(block):
-                return _("The file holds the replacement character U+FFFD: text was lost before it came here.")
+            text = decoder.decode(block)
+            if "\ufffd" in text:
+                return _("The file holds the replacement character U+FFFD: text was lost before it came here."), False
+            plain = plain and text.isascii() and not any(map(text.__contains__, _QUOTES_AND_BLANKS))
     decoder.decode(b"", final=True)
-    return None
+    return None, plain
 
 
-def _encoding(path: Path) -> tuple[str, str | None]:
+def _encoding(path: Path) -> tuple[str, str | None, bool]:
+    """The encoding of the file, and what `_scan` says of it."""
     for encoding in ("utf-8-sig", "gb18030"):
         try:
-            return encoding, _scan(path, encoding)
+            return encoding, *_scan(path, encoding)
         except UnicodeDecodeError:
             continue
-    return "", _("The file is neither UTF-8 nor GB18030 text.")
+    return "", _("The file is neither UTF-8 nor GB18030 text."), False
 
 
 def read_header(path: Path) -> list[str]:
     """The names in the first row of a CSV file; none where it cannot be read."""
-    encoding, refusal = _encoding(path)
+    encoding, refusal, _plain = _encoding(path)
     if refusal:
         return []
     with path.open(encoding=encoding, newline="") as file:
@@ -67,7 +73,7 @@ def read_rows(
     """
     name = path.name
     try:
-        encoding, refusal = _encoding(path)
+        encoding, refusal, plain = _encoding(path)
     except OSError as error:
         problems.add(
             name,
@@ -116,9 +122,13 @@ def read_rows(
             width = len(header)
             order = [header.index(column) if column in header else -1 for column in wanted]
             straight = order == list(range(width))
-            for row, cells in enumerate(reader, start=2):
+            rows: Iterator[list[str]] = (list(map(str.strip, cells)) for cells in reader)
+            if plain:
+                # The same in less time.
+                rows = (line.rstrip("\r\n").split(",") for line in file)
+            for row, cells in enumerate(rows, start=2):
                 if len(cells) != width:
-                    if any(cell.strip() for cell in cells):
+                    if any(cells):
                         problems.add(
                             name,
                             row,
@@ -129,7 +139,6 @@ def read_rows(
                             _("Check for a missing or an unquoted comma."),
                         )
                     continue
-                cells = list(map(str.strip, cells))
                 if not any(cells):
                     continue
                 yield row, cells if straight else [cells[place] if place >= 0 else "" for place in order]

@@ -24,7 +24,8 @@ from commission.attribution import lock_ledger
 from commission.models import Attribution, Booking, Sale, SaleLine
 from commission.ticket_import import TicketReport, import_tickets
 from commission.ticket_lines import COLUMNS, STAGED_COLUMNS, LineReader
-from portfolios.import_problems import SHOWN, ImportProblem, ImportRefused
+from portfolios.import_problems import SHOWN, ImportProblem, ImportProblems, ImportRefused
+from portfolios.input_files import read_rows
 from portfolios.models import Store
 from tests.builders import (
     Row,
@@ -435,6 +436,26 @@ def test_encodings_and_line_ends(till: Till, encoding: str, newline: str) -> Non
     path.write_bytes(as_csv(rows).replace("\r\n", newline).encode(encoding))
     assert till.load_file(path).lines == 2
     assert set(SaleLine.objects.values_list("product_no", flat=True)) == {"䶮牌维生素"}
+
+
+@given(
+    lines=st.lists(st.lists(st.text("aB7.-\t\xa0 ", max_size=2), min_size=1, max_size=3).map(",".join), max_size=6),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    columns=st.sampled_from([["a"], ["a", "b"]]),
+)
+def test_rows_are_as_csv_has_them(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], newline: str, columns: list[str]
+) -> None:
+    """Blanks and short rows, or none: a file that commas alone tell apart is read without csv."""
+    path = tmp_path_factory.getbasetemp() / "rows.csv"
+    text = newline.join([",".join(columns), *lines])
+    path.write_bytes(text.encode())
+    by_csv = [[cell.strip() for cell in cells] for cells in csv.reader(StringIO(text, newline=""))]
+    assert list(read_rows(path, columns, ImportProblems(listed=False))) == [
+        (row, cells)
+        for row, cells in enumerate(by_csv, start=1)
+        if row > 1 and len(cells) == len(columns) and any(cells)
+    ]
 
 
 def test_columns_come_in_any_order(till: Till) -> None:
