@@ -56,7 +56,7 @@ def store(booking: Booking, newest_sale: int, newest_part: int, rows: int) -> No
     """Stores tickets, the parts of their sale lines, and the lines.
 
     Ids follow the booking order. Those of tickets and parts are given here, so that a line knows both and need not be
-    joined to what has just been stored.
+    joined to what has just been stored; it finds its part by its run, of which there are fewer.
     """
     execute(
         "INSERT INTO commission_sale "
@@ -86,9 +86,11 @@ def store(booking: Booking, newest_sale: int, newest_part: int, rows: int) -> No
     same = [column for column in LINE_COLUMNS if column != "line_no"]
     execute(
         f"INSERT INTO commission_saleline (sale_id, line_no, part_id, server_id, {', '.join(same)}) "
-        f"SELECT %s + r.ticket, s.line_no, p.id, r.server_id, {', '.join('s.' + column for column in same)} "
-        f"FROM {LINES} LEFT JOIN staged_part p ON NOT s.is_return AND p.ticket = r.ticket "
-        "AND COALESCE(p.server_id, 0) = COALESCE(r.server_id, 0) ORDER BY r.ticket, s.line_no",
+        "SELECT %s + r.ticket, s.line_no, CASE WHEN NOT s.is_return THEN r.part_id END, r.server_id, "
+        f"{', '.join('s.' + column for column in same)} FROM staged_line s JOIN ("
+        "SELECT r.first_row, r.ticket, r.server_id, p.id AS part_id FROM staged_run r LEFT JOIN staged_part p "
+        "ON p.ticket = r.ticket AND COALESCE(p.server_id, 0) = COALESCE(r.server_id, 0)"
+        ") r ON r.first_row = s.first_row ORDER BY r.ticket, s.line_no",
         [newest_sale],
     )
     _number_after(Sale)

@@ -41,13 +41,12 @@ _STAGED_RUNS = """
 CREATE TEMPORARY TABLE staged_run AS
 SELECT s.first_row, s.store_id, s.business_date, s.month_number, s.ticket_no, s.sold_at, s.server_id, s.member_no,
     s.plan_id, m.id AS member_id,
-    DENSE_RANK() OVER (ORDER BY s.business_date, s.sold_at, store.store_no {bytes}, s.ticket_no {bytes}) AS ticket,
-    ROW_NUMBER() OVER (
-        PARTITION BY s.business_date, s.sold_at, store.store_no {bytes}, s.ticket_no {bytes} ORDER BY s.first_row
-    ) AS run
+    DENSE_RANK() OVER booking_order AS ticket,
+    ROW_NUMBER() OVER booking_order - RANK() OVER booking_order + 1 AS run
 FROM staged_line s JOIN portfolios_store store ON store.id = s.store_id
 LEFT JOIN portfolios_member m ON m.member_no = s.member_no
 WHERE s.store_id IS NOT NULL
+WINDOW booking_order AS (ORDER BY s.business_date, s.sold_at, store.store_no {bytes}, s.ticket_no {bytes})
 """
 
 _TEMPORARY = ("staged_line", "staged_run", "staged_part", "matched_return", "return_part")
