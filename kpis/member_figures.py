@@ -106,6 +106,8 @@ def refresh_member_figures(on: dt.date) -> int:
         if connection.vendor == "postgresql":
             # It cannot estimate the rows behind `customer`, and would spend more time compiling than the work takes.
             cursor.execute("SET LOCAL jit = off")
+            # What a million members bought is added up in memory.
+            cursor.execute("SET LOCAL work_mem = '256MB'")
         cursor.execute(statement, [*params, *[on - dt.timedelta(days=1)] * 3, active_since])
         changed: int = cursor.rowcount
         FiguresRefresh.objects.create(as_of=on)

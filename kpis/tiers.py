@@ -117,7 +117,8 @@ def bounds_of(customers: str, prefix: str = "") -> tuple[str, str]:
         FROM {customers} {f"JOIN portfolios_member ON id = {customers}.member_id" if in_store else ""}
         WHERE spend > 0"""
     if connection.vendor == "postgresql":
-        # In a list alone they are sorted in a third of the time that it takes to number rows.
+        # In a list alone they are sorted in a third of the time that it takes to number rows. OFFSET keeps PostgreSQL
+        # from joining every member with the list, and looking up the bounds there, in place of the two bounds.
         statement = f"""
             SELECT {home}
                 spends[({A_PERCENT} * places + 99) / 100] AS {prefix}a_bound,
@@ -126,7 +127,8 @@ def bounds_of(customers: str, prefix: str = "") -> tuple[str, str]:
                 SELECT {"home_id," if in_store else ""}
                     ARRAY_AGG(spend ORDER BY spend DESC) AS spends, COUNT(*) AS places
                 FROM ({ranked}) AS ranked {in_home}
-            ) AS list"""
+            ) AS list
+            OFFSET 0"""
     else:
         statement = f"""
             SELECT {home}

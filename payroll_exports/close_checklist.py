@@ -41,11 +41,16 @@ class CloseCheck:
     address: str = ""
 
 
-def close_checklist(month: Month, today: dt.date | None = None) -> list[CloseCheck]:
-    """What stands in the way of closing the month, then what is worth knowing; empty when all is well."""
+def close_checklist(month: Month, today: dt.date | None = None, *, every_ticket: bool = True) -> list[CloseCheck]:
+    """What stands in the way of closing the month, then what is worth knowing; empty when all is well.
+
+    Without `every_ticket` the one point that reads all tickets is left out: whether each is attributed.
+    """
     if month.is_closed:
         return []
-    checks = [_earlier_months(month), _unmatched_returns(month), _unattributed_parts(month)]
+    checks = [_earlier_months(month), _unmatched_returns(month)]
+    if every_ticket:
+        checks.append(_unattributed_parts(month))
     checks += [_not_over(month, today or timezone.localdate()), _members_without_owner(month)]
     checks += [_waiting_corrections(month), _waiting_inquiries(month), _waiting_adjustments(month)]
     checks.append(_leavers_debts(month))

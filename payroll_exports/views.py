@@ -26,6 +26,7 @@ from django_tables2 import RequestConfig
 
 from commission.explain import clerk_rows, entry, with_parties
 from commission.inquiries import news
+from commission.models import Attribution
 from commission.tables import currency, in_currency
 from kpis.care_views import glance
 from kpis.models import Signal
@@ -238,6 +239,10 @@ def attachment(name: str) -> str:
 # --- Months ------------------------------------------------------------------------------------------------------
 
 
+# Up to so many rows of the ledger a month is added up whenever its page is looked at, of more only when asked for.
+ADDED_UP_AT_ONCE = 200_000
+
+
 @require_GET
 @for_readers
 def months(request: HttpRequest) -> HttpResponse:
@@ -255,7 +260,9 @@ def months(request: HttpRequest) -> HttpResponse:
 def month(request: HttpRequest, month: int) -> HttpResponse:
     """A month's tie-out, and what stands in the way of its close, or what it paid."""
     shown = get_object_or_404(Month, pk=month)
-    checks = linked(close_checklist(shown), shown)
+    few = Attribution.objects.filter(month=shown)[: ADDED_UP_AT_ONCE + 1].count() <= ADDED_UP_AT_ONCE
+    added_up = few or "tie-out" in request.GET
+    checks = linked(close_checklist(shown, every_ticket=added_up), shown)
     payslips = Payslip.objects.filter(month=shown)
     stores = StorePayTable(store_pay(shown), month=shown)
     RequestConfig(request, paginate=False).configure(stores)
@@ -263,7 +270,8 @@ def month(request: HttpRequest, month: int) -> HttpResponse:
     context = {
         "here": "months",
         "month": shown,
-        "tie_out": tie_out(shown),
+        "tie_out": tie_out(shown) if added_up else None,
+        "added_up_at_once": ADDED_UP_AT_ONCE,
         "blocking": [check for check in checks if check.blocks],
         "to_know": [check for check in checks if not check.blocks],
         "stores": stores,

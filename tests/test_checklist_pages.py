@@ -56,6 +56,24 @@ def test_each_point_leads_to_its_list(cast: Cast) -> None:
     assert f'href="{reverse("month", args=[202602])}"' in text(cast, "hr", reverse("month", args=[202603]))
 
 
+def test_a_large_month_is_added_up_when_that_is_asked_for(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a month with millions of tickets each look at its page would take as long as the tie-out."""
+    cast.chain.sale("02-05", (cast.chain.zhang, 1_000))
+    cast.chain.sale("02-06", (cast.chain.zhang, 4_400), ticket_no="U1", book=False)
+    url = reverse("month", args=[202602])
+    unattributed = reverse("unattributed_tickets", args=[202602])
+    whole = text(cast, "hr", url)
+    monkeypatch.setattr("payroll_exports.views.ADDED_UP_AT_ONCE", 0)
+
+    shown, asked = text(cast, "hr", url), text(cast, "hr", url + "?tie-out")
+
+    assert "Tie out now" in shown
+    assert not any(word in shown for word in ("Credited to clerks", unattributed))
+    assert all(word in asked for word in ("Credited to clerks", unattributed))
+    assert "Tie out now" not in whole
+    assert "Credited to clerks" in whole
+
+
 def test_an_auditor_reads_the_lists_and_settles_nothing(cast: Cast) -> None:
     line = waiting(cast, ticket_no="W1")
     page = text(cast, "auditor", reverse("waiting_returns"))
