@@ -268,7 +268,7 @@ def _whose_on_the_day(row: Attribution, grounds: Grounds) -> str:
         "day": day,
         "since": binding.valid_from,
         "reason": binding.get_reason_display(),
-        "who": person(binding.batch.recorded_by) or binding.batch.source,
+        "who": person(binding.batch.recorded_by) or binding.batch.origin,
     }
 
 

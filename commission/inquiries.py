@@ -291,7 +291,7 @@ def _binding_sentence(binding: Binding) -> str:
         "since": binding.valid_from,
         "until": binding.valid_to - dt.timedelta(days=1),
         "reason": binding.get_reason_display(),
-        "who": person(binding.batch.recorded_by) or binding.batch.source,
+        "who": person(binding.batch.recorded_by) or binding.batch.origin,
         "day": timezone.localdate(binding.batch.recorded_at),
     }
     if binding.valid_to.year == dt.MAXYEAR:

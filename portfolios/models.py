@@ -14,6 +14,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Right
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portfolios.database_rules import AppendOnly, NoOverlap, OpenMonthOnly
@@ -347,6 +348,36 @@ class BindingBatch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} ({self.recorded_at:%Y-%m-%d %H:%M})"
+
+    @property
+    def origin(self) -> str:
+        """The source in the reader's words: "import_roster /srv/in/10" is a roster import, "undo split S02" a split of
+        S02 that was taken back. One that has no such words is as it is written."""
+        return _origin(self.source)
+
+
+_ORIGINS = {
+    "split": _("split"),
+    "split_store": _("split"),
+    "demo": _("split"),
+    "unassigned": _("sharing out of the unassigned"),
+    "rebalance": _("rebalance"),
+    "reassignment": _("reassignment"),
+    "hand_over": _("hand-over"),
+    "enrolment": _("enrolment"),
+    "merge": _("merge"),
+    "inquiry": _("inquiry"),
+    "undo": _("undo"),
+}
+
+
+def _origin(source: str) -> str:
+    word, _blank, rest = source.partition(" ")
+    if word in ("import_roster", "roster,"):
+        # Folders and names of files say nothing to a clerk.
+        return gettext("roster import")
+    rest = _origin(rest) if word == "undo" else rest
+    return f"{_ORIGINS.get(word, word)} {rest}".rstrip()
 
 
 class BindingQuerySet(models.QuerySet["Binding"]):

@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 from django.utils import timezone
+from django.utils.translation import override
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,25 @@ def history(member: Member) -> list[tuple[str, str, str, bool]]:
         )
         for row in rows
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "origin"),
+    [
+        ("import_roster /srv/in/2026-02/roster", "roster import"),
+        ("roster, bindings.csv", "roster import"),
+        ("hand_over S02", "hand-over S02"),
+        ("undo split S02", "undo split S02"),
+        ("inquiry 7", "inquiry 7"),
+        ("enrolment", "enrolment"),
+        ("something else", "something else"),
+    ],
+)
+def test_a_batch_says_in_the_reader_s_words_where_it_came_from(source: str, origin: str) -> None:
+    batch = BindingBatch(source=source)
+    assert batch.origin == origin
+    with override("zh-hans"):
+        assert not {"import_roster", "hand_over", "undo"} & set(batch.origin.split())
 
 
 def test_a_transfer_ends_the_one_and_begins_the_other(chain: SmallChain, batch: BindingBatch) -> None:
