@@ -65,7 +65,10 @@ def entry(row: Attribution, clerk: Clerk, amount: int | None = None) -> dict[str
     """
     mark, name = role(row, clerk)
     own = getattr(row, "own_commission_amount", 0) if amount is None else amount
-    return {"row": row, "mark": mark, "name": name, "amount": own, "why": explain(row)}
+    why = explain(row)
+    if row.excluded_amount and not row.commissionable_amount:
+        why += " " + _("Excluded categories alone, which earn no commission.")
+    return {"row": row, "mark": mark, "name": name, "amount": own, "why": why}
 
 
 def explain(row: Attribution) -> str:
@@ -277,6 +280,12 @@ def person(user: User | None) -> str:
     if user is None:
         return ""
     return user.clerk.name if user.clerk else user.get_full_name() or user.get_username()
+
+
+def returned_sales(sale: Sale, user: User) -> QuerySet[Sale]:
+    """The tickets of which lines came back with this one, so far as the user may see them."""
+    originals = sale.parts.exclude(original=None).values("original__sale")
+    return Sale.objects.for_user(user).filter(pk__in=originals)
 
 
 def ticket_members(sale: Sale) -> list[Member]:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from commission.contested import shifts
 from commission.corrections import standing
-from commission.explain import Grounds, person, with_parties
+from commission.explain import Grounds, person, returned_sales, with_parties
 from commission.forms import BindingQuestionForm, TicketQuestionForm
 from commission.inquiries import (
     InquiryRefused,
@@ -77,7 +77,13 @@ def question_ticket(request: HttpRequest, pk: int) -> HttpResponse:
             form.add_error(refusal.field if refusal.field in form.fields else None, str(refusal))
         else:
             return _asked(request, inquiry)
-    context = {"here": _here(user), "sale": sale, "visible": visible, "form": form}
+    context = {
+        "here": "my_tickets",
+        "sale": sale,
+        "visible": visible,
+        "originals": returned_sales(sale, user),
+        "form": form,
+    }
     return render(request, "commission/question_ticket.html", context, status=422 if request.method == "POST" else 200)
 
 

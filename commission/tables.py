@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from commission.models import SaleLine
 from commission.money import format_bp
-from commission.templatetags.money import count, money
+from commission.templatetags.money import count, money, money_text
 
 
 def currency() -> str:
@@ -72,12 +72,13 @@ def _count_sum(table: tables.Table, bound_column: Any) -> str:
 
 
 class SaleLineTable(tables.Table):
-    line_no = tables.Column(_("Line"))
+    line_no = tables.Column(_("Line"), attrs=marked("wide"))
     category = tables.Column(_("Category"))
     product_no = tables.Column(_("Product"), attrs=marked("wide"))
     server = tables.Column(_("Served by"), accessor="server__name", default="")
     quantity_milli = CountColumn(_("Quantity"), wide=True)
-    rate_bp = tables.Column(_("Rate (%)"), default="", attrs=marked("num"))
+    # Without empty_values an excluded line, which has no rate, would say nothing.
+    rate_bp = tables.Column(_("Rate (%)"), empty_values=(), attrs=marked("num"))
     net_amount = MoneyColumn(_("Net"))
 
     class Meta:
@@ -92,5 +93,9 @@ class SaleLineTable(tables.Table):
             else count(value // 1000)
         )
 
-    def render_rate_bp(self, value: int, record: SaleLine) -> str:
-        return gettext("excluded") if record.excluded else format_bp(value)
+    def render_rate_bp(self, value: int | None, record: SaleLine) -> str:
+        if record.excluded:
+            return gettext("excluded")
+        if record.unit_amount is not None:
+            return gettext("%(amount)s per unit") % {"amount": money_text(record.unit_amount)}
+        return "" if value is None else format_bp(value)

@@ -7,7 +7,16 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
-from commission.explain import Grounds, clerk_rows, entry, explain, sentences, ticket_members, with_parties
+from commission.explain import (
+    Grounds,
+    clerk_rows,
+    entry,
+    explain,
+    returned_sales,
+    sentences,
+    ticket_members,
+    with_parties,
+)
 from commission.models import Attribution, Plan, Sale, SaleLine
 from commission.tables import SaleLineTable, currency, in_currency
 from commission.ticket_corrections import askable_tickets
@@ -64,6 +73,7 @@ def ticket(request: HttpRequest, pk: int) -> HttpResponse:
         "rows": [{"row": row, "why": explain(row), "sentences": sentences(row, grounds)} for row in rows],
         "members": ticket_members(sale),
         "plans": Plan.objects.for_user(request.user).filter(pk__in={row.plan_id for row in rows}),
+        "originals": returned_sales(sale, reader(request)),
         "corrections": corrections,
         "may_ask": any(not row.month.is_closed for row in rows)
         and askable_tickets(reader(request)).filter(pk=pk).exists(),

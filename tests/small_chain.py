@@ -115,7 +115,7 @@ class SmallChain:
                 quantity_milli=1000,
                 net_amount=net_amount,
                 excluded=category == self.rx,
-                rate_bp=RATE_BP,
+                rate_bp=None if category == self.rx else RATE_BP,
                 commission_e4=earns * RATE_BP,
                 is_return=returns is not None,
             )

@@ -156,6 +156,23 @@ def test_a_ticket_says_who_gets_what_and_why(cast: Cast) -> None:
     assert "OTC" in page
 
 
+def test_a_ticket_of_excluded_categories_says_so(cast: Cast) -> None:
+    (part,) = cast.chain.sale("02-05", (cast.chain.li, 26_380, cast.chain.rx), member=cast.member)
+    client = cast.client("clerk")
+    assert "Excluded categories alone, which earn no commission." in text(client.get("/clerks/2026-02/C1/tickets/"))
+    assert "Prescription P1 店员C1 1 excluded 263.80" in text(client.get(f"/tickets/{part.sale_id}/"))
+
+
+def test_a_return_leads_to_the_sale_that_came_back(cast: Cast) -> None:
+    chain = cast.chain
+    (sold,) = chain.sale("02-05", (chain.li, 1_000), member=cast.member)
+    (returned,) = chain.sale("02-06", (chain.li, -1_000), returns=sold)
+    way = f'<a href="/tickets/{sold.sale_id}/">The sale that came back'
+    for address in (f"/tickets/{returned.sale_id}/", f"/tickets/{returned.sale_id}/question/"):
+        assert way in cast.client("clerk").get(address).content.decode()
+    assert way not in cast.client("clerk").get(f"/tickets/{sold.sale_id}/").content.decode()
+
+
 def test_every_kind_of_sale_is_explained(cast: Cast) -> None:
     chain = cast.chain
     online = chain.sale("02-05", (None, 1_000), member=cast.member)
