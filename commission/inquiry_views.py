@@ -8,6 +8,7 @@ from django.core.paginator import Paginator
 from django.db.models import Case, Value, When
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -172,6 +173,8 @@ def _page(request: HttpRequest, shown: Inquiry, *, status: int = 200, refusal: s
     own = shown.asker_id == user.clerk_id
     context = {
         "here": _here(user),
+        # A refused answer is shown at an address that can't be read again, as the switch of languages would.
+        "read_at": reverse("inquiry", args=[shown.pk]),
         "inquiry": shown,
         "evidence": shown.recorded("asker" if own and not reads_all else "whole"),
         "amounts": _amounts(shown, user, reads_all),

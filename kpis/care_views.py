@@ -185,4 +185,9 @@ def complaint_close(request: HttpRequest, pk: int) -> HttpResponse:
         close_complaint(contact, by=user)
     except CareError as refused:
         messages.error(request, str(refused))
+    else:
+        member = contact.member
+        messages.success(
+            request, _("%(member)s: the complaint is closed.") % {"member": member.name or member.member_no}
+        )
     return _back(request, contact.member)

@@ -30,6 +30,9 @@ class ChangeForm(forms.Form):
         to_field_name="clerk_no",
         widget=forms.CheckboxSelectMultiple,
         required=False,
+        error_messages={
+            "invalid_choice": _("%(value)s does not serve in this store on that day: choose another day, or others.")
+        },
     )
     note = forms.CharField(
         label=_("Note"),

@@ -282,6 +282,7 @@ def _portfolio_page(
     context |= {
         "portfolio": portfolio,
         "page": page,
+        "others_cards": bool(linked) and len(linked) < len(keys),
         "table": PortfolioTable(
             rows,
             linked=linked,

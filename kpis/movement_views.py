@@ -114,6 +114,7 @@ def movement_members(request: HttpRequest, month: int, kind: str, figure: str, n
         "figure_title": TITLES[figure],
         "count": len(members),
         "page": page,
+        "others_cards": bool(linked) and len(linked) < len(keys),
         "table": FigureMembersTable(rows, linked=linked),
         "files": [(name.upper(), address(scope, "movement_file", figure, name)) for name in file_formats(len(members))],
     }

@@ -49,7 +49,8 @@ def test_home_shows_the_day_and_a_call_is_logged_with_one_button(cast: Cast) -> 
     home = reverse("clerk_month", args=[202602, "C1"])
     text = client.get(home).content.decode()
     assert "Birthdays: 1" in text
-    assert "Birthday today. A member: no talk on record yet." in text
+    assert ">Birthday today.<" in text
+    assert ">A member: no talk on record yet.<" in text
     # Nothing but the outcome is needed; it leads back home, where nobody waits any more.
     form = re.search(r'<form method="post" action="(/members/M1/care/)".*?</form>', text, re.S)
     assert form
@@ -141,3 +142,4 @@ def test_complaints_wait_on_the_managers_page(cast: Cast) -> None:
     closed = manager.post(reverse("complaint_close", args=[complaint.pk]), {"back": "complaints"}, follow=True)
     assert closed.redirect_chain[-1][0] == page
     assert "No complaint is open." in closed.content.decode()
+    assert "the complaint is closed." in closed.content.decode()

@@ -150,7 +150,7 @@ def test_a_closed_month_is_refused_in_the_form(cast: Cast, manager: Client) -> N
         ("reassignment", {}, "Choose who takes the members"),
         ("reassignment", {"takers": "C3", "to_list": "on"}, "Choose clerks or the unassigned list, not both."),
         ("reassignment", {"takers": "C3"}, "No members are chosen"),
-        ("reassignment", {"takers": "C4"}, "C4"),
+        ("reassignment", {"takers": "C4"}, "C4 does not serve in this store on that day: choose another day"),
         ("hand_over", {"clerk": "C1", "takers": "C1"}, "Who hands over can"),
         ("hand_over", {"clerk": "C2", "takers": "C3"}, "C2"),
         ("rebalance", {"spread": "much"}, "number"),

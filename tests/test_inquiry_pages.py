@@ -188,6 +188,14 @@ def test_what_is_filled_in_wrong_is_said_where_it_is(cast: Cast, wang: Client, s
     assert not Inquiry.objects.exists()
 
 
+def test_a_refused_comment_is_read_in_the_other_language_at_the_inquiry(cast: Cast, wang: Client, sale: Sale) -> None:
+    ask(wang, sale, part=str(sale.parts.get().pk), claim="served", text="x")
+    asked = Inquiry.objects.get()
+    refused = wang.post(reverse("comment_on_inquiry", args=[asked.pk]), {"text": ""})
+    assert refused.status_code == 422
+    assert f'name="next" value="{reverse("inquiry", args=[asked.pk])}"' in refused.content.decode()
+
+
 def test_the_list_goes_on_another_page(cast: Cast, wang: Client) -> None:
     clerk = cast.users["wang"]
     assert clerk is not None

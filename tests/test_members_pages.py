@@ -315,6 +315,19 @@ def test_a_member_s_page(cast: Cast, people: dict[str, Member]) -> None:
     )
 
 
+def test_a_number_is_called_with_a_tap(cast: Cast, people: dict[str, Member]) -> None:
+    assert '<a href="tel:13800000000">13800000000</a>' in cast.client("clerk").get("/members/M1/").content.decode()
+    assert "tel:" not in cast.client("hr").get("/members/M1/").content.decode()
+
+
+def test_a_store_s_portfolio_says_why_a_name_opens_nothing(cast: Cast, people: dict[str, Member]) -> None:
+    page, note = reverse("store_portfolio", args=["S1"]), "A name that opens nothing is of a card"
+    assert note not in words(cast.client("manager").get(page))
+    Member.objects.filter(member_no="M3").update(store=cast.chain.second)
+    assert note in words(cast.client("manager").get(page))
+    assert note not in words(cast.client("hr").get(page))
+
+
 def test_a_former_member_is_no_longer_there(cast: Cast, people: dict[str, Member]) -> None:
     client = cast.client("clerk")
     assert client.get(reverse("member", args=["M1"])).status_code == 200
