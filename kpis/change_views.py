@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
+from commission.tables import in_currency
 from kpis.change_charts import before_after, moves_curve, percent_text
 from kpis.follow_up import follow_up
 from kpis.forms import FORMS, ChangeForm, LeavingForm, RebalanceForm
@@ -87,6 +88,11 @@ def unassigned(request: HttpRequest, store_no: str) -> HttpResponse:
         "store": store,
         "page": Paginator(rows, MOVES_PER_PAGE).get_page(request.GET.get("page")),
         "longest": rows[0] if rows else None,
+        "headings": {
+            "bought": in_currency(_("Bought meanwhile")),
+            "served": in_currency(_("Commission of who served")),
+            "kept": in_currency(_("Commission kept by the store")),
+        },
         "totals": {
             name: sum(getattr(row, name) for row in rows)
             for name in ("net_amount", "server_commission_amount", "house_commission_amount")

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from commission.forms import what_is_not_right
@@ -24,7 +24,7 @@ from portfolios.views import reader
 
 
 class LineQuestionForm(forms.Form):
-    line = forms.ChoiceField(label=gettext_lazy("Line"))
+    line = forms.ChoiceField(label=pgettext_lazy("of the pay", "Line"))
     expected = forms.CharField(
         label=gettext_lazy("What it should come to"),
         max_length=20,

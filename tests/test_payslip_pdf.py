@@ -181,7 +181,7 @@ def test_the_portfolio_goes_from_opening_to_closing(english: bytes, chinese: byt
         "Tier A 6 Tier B 19 Together 25 Key members at the end"
     ) in text_of(english)
     assert "期初 118 新办 +7 转入 +12 转出 −3 销卡 −1 期末 133" in text_of(chinese)
-    assert "A 类 6 B 类 19 合计 25" in text_of(chinese)
+    assert "A 级 6 B 级 19 合计 25" in text_of(chinese)
 
 
 def test_one_sentence_says_what_changed_most_since_last_month(english: bytes, chinese: bytes) -> None:
