@@ -62,7 +62,7 @@ def changes(request: HttpRequest, store_no: str) -> HttpResponse:
     stores = changeable_stores(reader(request))
     store = get_object_or_404(stores, store_no=store_no)
     found = Proposal.objects.for_user(request.user).filter(store=store, batch__isnull=False)
-    found = found.select_related("clerk", "batch__recorded_by", "batch__undone_by__recorded_by")
+    found = found.select_related("clerk", "batch__recorded_by__clerk", "batch__undone_by__recorded_by")
     page = Paginator(found.order_by("-batch"), PROPOSALS_PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "here": "stores",
@@ -257,7 +257,7 @@ def _curve(store: Store, day: dt.date, form: RebalanceForm, data: QueryDict) -> 
 
 def _proposal(request: HttpRequest, pk: int) -> Proposal:
     proposals = Proposal.objects.for_user(request.user).select_related(
-        "store", "clerk", "batch__recorded_by", "batch__undone_by__recorded_by", "drafted_by"
+        "store", "clerk", "batch__recorded_by__clerk", "batch__undone_by__recorded_by__clerk", "drafted_by"
     )
     return get_object_or_404(proposals, pk=pk)
 

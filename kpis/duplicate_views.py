@@ -72,7 +72,7 @@ def duplicates(request: HttpRequest) -> HttpResponse:
             for group in twins(page, on=timezone.localdate())
         ],
         "merged": Member.objects.filter(merged_by__isnull=False, store__in=ids)
-        .select_related("merged_into", "merged_by__recorded_by")
+        .select_related("merged_into", "merged_by__recorded_by__clerk")
         .order_by("-merged_by")[:RECENT],
     }
     return render(request, "kpis/duplicates.html", context)

@@ -76,12 +76,12 @@ def test_a_reassignment_from_choice_to_undo(cast: Cast, manager: Client) -> None
     assert "1 member has a new owner." in text(applied)
     assert (owner(cast.member, "02-09"), owner(cast.member, "02-10")) == ("C1", "C3")
     assert BindingBatch.objects.get(proposal=proposal).recorded_by == cast.users["manager"]
-    assert "lives next door" in text(manager.get(reverse("changes", args=["S1"])))
+    assert "店员C8 2026-02-09 10:00 lives next door" in text(manager.get(reverse("changes", args=["S1"])))
 
     undone = manager.post(reverse("undo_proposal", args=[proposal.pk]), follow=True)
     assert "every member is with whom it was before" in text(undone)
     assert owner(cast.member, "02-10") == "C1"
-    assert "Taken back 2026-02-09 10:00 by manager." in text(undone)
+    assert "Taken back 2026-02-09 10:00 by 店员C8." in text(undone)
 
 
 def test_the_page_applies_through_htmx_and_is_sent_on(cast: Cast, manager: Client) -> None:
