@@ -11,7 +11,7 @@ from itertools import pairwise
 from commission.models import Band, Plan
 from commission.money import WHOLE_BP, round_half_away
 from portfolios.models import Month
-from portfolios.postings import Posted
+from portfolios.postings import Posted, postings_in
 
 
 def accelerator(credit_amount: int, bands: Iterable[Band]) -> int:
@@ -47,6 +47,12 @@ def accelerators(month: Month, credits: Mapping[int, int], posted: Mapping[int, 
         if plan:
             earned[clerk] = accelerator(credit_amount, plan.bands.all())
     return earned
+
+
+def band_plan(clerk: int, month: Month) -> Plan | None:
+    """The plan by whose bands a clerk's credit of the month earns more."""
+    posted = postings_in(month, [clerk]).get(clerk)
+    return plan_of_store(plans_in(month), posted.home[1], posted.home[0]) if posted and posted.home else None
 
 
 def plan_of_store(plans: Iterable[Plan], store_id: int, on: dt.date) -> Plan | None:

@@ -24,9 +24,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 from django_tables2 import RequestConfig
 
+from commission.bands import band_plan
 from commission.explain import clerk_rows, entry, with_parties
 from commission.inquiries import news
-from commission.models import Attribution
+from commission.models import Attribution, Plan
 from commission.tables import currency, in_currency
 from kpis.care_views import glance
 from kpis.models import Signal
@@ -113,12 +114,16 @@ def clerk_month(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse
     shown = get_object_or_404(Month, pk=month)
     recent = with_parties(clerk_rows(clerk, shown))[:RECENT_TICKETS]
     own = clerk.pk == reader(request).clerk_id
+    figures = months_of_clerks.clerk_month(clerk, shown, today=timezone.localdate())
     context = {
         "here": "my_month" if own else "stores",
         "inquiries": news(clerk).select_related("asker", "other")[:NEWS] if own else [],
         "clerk": clerk,
         "month": shown,
-        "figures": months_of_clerks.clerk_month(clerk, shown, today=timezone.localdate()),
+        "figures": figures,
+        "accelerator": _accelerator(clerk, shown, reader(request))
+        if any(line.code == LineCode.BAND for line in figures.other)
+        else None,
         "today": glance(clerk, timezone.localdate()) if own and shown == current_month() else None,
         "entries": [entry(row, clerk) for row in recent],
         "amount_heading": in_currency(_("Amount")),
@@ -126,6 +131,14 @@ def clerk_month(request: HttpRequest, month: int, clerk_no: str) -> HttpResponse
         "months": month_choices(shown, lambda other: reverse("clerk_month", args=[other.pk, clerk_no])),
     }
     return render(request, "payroll_exports/clerk_month.html", context)
+
+
+def _accelerator(clerk: Clerk, month: Month, user: User) -> dict[str, Any] | None:
+    """On what credit, and by which plan, the month's accelerator is earned."""
+    plan = band_plan(clerk.pk, month)
+    if plan is None or not Plan.objects.for_user(user).filter(pk=plan.pk).exists():
+        return None
+    return {"plan": plan, "credit_amount": clerk_rows(clerk, month).aggregate(sum=Sum("own_credit_amount"))["sum"]}
 
 
 @require_GET

@@ -14,7 +14,7 @@ from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
 from commission.explain import explain, with_parties
-from commission.models import Attribution
+from commission.models import Attribution, Band
 from commission.templatetags.money import count, money, money_text, signed
 from kpis.models import PortfolioMonth
 from payroll_exports.models import FileRecord, PayRun, Payslip, PayslipFile
@@ -103,6 +103,16 @@ def test_a_clerk_s_month_so_far(cast: Cast) -> None:
     assert "Members in the portfolio 1" in page
     assert "Member of 店员C1, 店员C1 served: 100% to 店员C1." in page
     assert "PDF" not in page
+
+
+def test_the_accelerator_says_on_what_credit_and_by_which_plan(cast: Cast) -> None:
+    """李's credit of February is 300.00: 3.00 more at 1%."""
+    client = cast.client("clerk")
+    assert "Accelerator" not in text(client.get("/clerks/2026-02/C1/"))
+    Band.objects.create(plan=cast.chain.plan, lower_amount=0, rate_bp=100)
+    page = text(client.get("/clerks/2026-02/C1/"))
+    assert "Accelerator 3.00" in page
+    assert "Accelerator: on a credit of 300.00, by plan 2026-A" in page
 
 
 def test_a_closed_month_shows_the_locked_payslip(cast: Cast) -> None:
