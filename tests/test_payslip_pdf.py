@@ -38,7 +38,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from weasyprint import CSS, HTML
 from weasyprint.text.fonts import FontConfiguration
 
-from kpis.charts import Part, kind_bar, waterfall
+from kpis.charts import Part, kind_bar, text_width, waterfall
 from kpis.movement_pictures import ACTIVE_MEMBERS, PORTFOLIO
 from payroll_exports.line_codes import LineCode, line_name
 from payroll_exports.payslip_pdf import (
@@ -502,6 +502,28 @@ def test_a_bar_fills_its_width_in_proportion_with_labels_apart(values: list[int]
     assert all(later - earlier > 21 for earlier, later in pairwise(starts))
     assert starts[0] >= 0
     assert starts[-1] <= 672
+
+
+def test_labels_too_long_for_one_row_take_two_and_stay_inside() -> None:
+    """On a clerk's page the bar is 372 wide; its six English labels in one row would begin 80 to the left of it."""
+    labels = ("Own, served", "Own, absent", "Covered", "Walk-in, unowned", "Late and corrected", "Taken back")
+    values = (37967, 73332, 25467, 9187, 380, -7333)
+    kinds = ("own-served", "own-absent", "covered", "others", "plain", "loss")
+    parts = [Part(*part, "1,000.00") for part in zip(kinds, labels, values, strict=True)]
+    bar = kind_bar(id="a", title="", desc="", parts=parts, width=372)
+    assert bar is not None
+    assert {mark.label_y for mark in bar.marks} == {"46", "76"}
+    ends = [float(mark.label_x) + text_width(mark.label) for mark in bar.marks]
+    assert min(float(mark.label_x) for mark in bar.marks) >= 0
+    assert max(ends) <= 372
+    for row in ("46", "76"):
+        beside = [(float(mark.label_x), end) for mark, end in zip(bar.marks, ends, strict=True) if mark.label_y == row]
+        assert all(start > end for (_start, end), (start, _end) in pairwise(beside))
+    # The line to a label of the lower row is 4 to its left, and meets no label of the upper one.
+    upper = [(float(mark.label_x), end) for mark, end in zip(bar.marks, ends, strict=True) if mark.label_y == "46"]
+    for mark in bar.marks:
+        line = float(mark.label_x) - 4
+        assert mark.label_y == "46" or not any(start <= line <= end for start, end in upper)
 
 
 @given(st.integers(0, 5000), st.lists(st.integers(0, 500), min_size=2, max_size=2), st.data())
