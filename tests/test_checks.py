@@ -1,9 +1,12 @@
-"""`manage.py check` says what the machine lacks for payslips."""
+"""`manage.py check` says what the machine lacks for payslips; a command, what the database lacks."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.test import override_settings
 
 from payroll_exports import checks
@@ -42,3 +45,23 @@ def test_a_translation_that_is_not_compiled_or_old_is_named(tmp_path: Path) -> N
         os.utime(po, (2_000_000_000, 2_000_000_000))
         (message,) = checks.translations(None)
         assert "older than its texts" in message.msg
+
+
+def test_a_command_on_a_database_without_tables_says_what_to_do(tmp_path: Path) -> None:
+    def close(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", "close_month", "2026-10", *options],
+            cwd=settings.BASE_DIR,
+            env=os.environ | {"DATABASE_URL": f"sqlite:///{tmp_path}/new.sqlite3", "LANGUAGE_CODE": "en"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    plain = close()
+    assert plain.returncode == 1
+    assert plain.stderr == (
+        "The database cannot be used: no such table: portfolios_month. Check that it runs and that DATABASE_URL names "
+        "it, and run manage.py migrate; --traceback shows where it happened.\n"
+    )
+    assert "Traceback" in close("--traceback").stderr

@@ -26,7 +26,9 @@ def cast() -> Cast:
 
 def test_the_zip_holds_what_the_directory_holds_and_is_the_same_each_time(cast: Cast, tmp_path: Path) -> None:
     write_payslips(cast.january, tmp_path / "pay")
-    call_command("payslips", "2026-01", "--zip", str(tmp_path / "pay.zip"), stderr=io.StringIO())
+    said = io.StringIO()
+    call_command("payslips", "2026-01", "--zip", str(tmp_path / "pay.zip"), stderr=said)
+    assert "2026-01: 6 payslips (0 of them made now)" in said.getvalue()
     with ZipFile(tmp_path / "pay.zip") as archive:
         assert archive.testzip() is None
         inside = {name: archive.read(name) for name in archive.namelist()}

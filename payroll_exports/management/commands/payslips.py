@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from tqdm import tqdm
 
 from payroll_exports.exports import record_export
+from payroll_exports.models import Payslip
 from payroll_exports.payslip_files import Progress, make_payslip_files, manifest_text, write_payslips
 from payroll_exports.payslip_zip import write_zip
 from portfolios.months import MonthError, get_month
@@ -56,7 +57,8 @@ class Command(BaseCommand):
         size = sum(file.size for file in written) / 1e6
         figures = {
             "month": month,
-            "files": len(written),
+            # A ZIP has the summaries and the register besides.
+            "files": Payslip.objects.filter(month=month).count(),
             "made": made,
             "size": size,
             "path": options["zip"] or options["out"],
