@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, URLResolver
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from ninja import NinjaAPI, Path
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.parser import Parser
@@ -218,7 +219,8 @@ def busy(request: HttpRequest, _error: Exception) -> HttpResponse:
 
 
 def _nothing_booked(count: int) -> str:
-    return _("%(count)d errors; nothing was booked.") % {"count": count}
+    told = ngettext("%(count)d error; nothing was booked.", "%(count)d errors; nothing was booked.", count)
+    return told % {"count": count}
 
 
 def _shape(found: dict[str, Any]) -> Problem:

@@ -108,7 +108,7 @@ class WhatIfForm(forms.Form):
         for category in Category.objects.filter(pk__in=now.rates):
             name = f"rate_{category.category}"
             self.rates[name] = category.pk
-            self.fields[name] = RatioField(label=f"{category} (%)", required=False)
+            self.fields[name] = RatioField(label=_("%(category)s (%%)") % {"category": category}, required=False)
             self.fields[name].widget.attrs["placeholder"] = format_bp(now.rates[category.pk])
         steps = [f"{format_amount(lower)} {format_bp(rate)}%" for lower, rate in now.bands]
         self.fields["bands"].widget.attrs["placeholder"] = "\n".join(steps)

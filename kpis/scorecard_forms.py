@@ -10,7 +10,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from commission.money import AmountError, format_amount, format_bp, parse_amount
 from kpis.measure_page import Measure
@@ -107,7 +107,7 @@ class ScorecardForm(forms.Form):
     )
     first_month = MonthField(label=gettext_lazy("First month"), help_text=gettext_lazy("Such as 2026-11."))
     last_month = MonthField(
-        label=gettext_lazy("Last month"),
+        label=pgettext_lazy("of a scorecard", "Last month"),
         required=False,
         help_text=gettext_lazy("Empty: until another scorecard follows."),
     )
@@ -217,4 +217,4 @@ class ScorecardForm(forms.Form):
 
 
 class EndScorecardForm(forms.Form):
-    last_month = MonthField(label=gettext_lazy("Last month"), required=False)
+    last_month = MonthField(label=pgettext_lazy("of a scorecard", "Last month"), required=False)

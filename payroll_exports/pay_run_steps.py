@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from commission.attribution import lock_ledger
-from commission.money import format_amount
+from commission.templatetags.money import money_text
 from kpis.measures import measure_as_closed
 from kpis.scorecard import cards_in
 from payroll_exports.close_checklist import CloseRefused, blockers, close_checklist
@@ -166,14 +166,18 @@ def told(changed: Iterable[Changed], why: str) -> str:
         % {
             "name": clerks[one.clerk_id].name,
             "number": clerks[one.clerk_id].clerk_no,
-            "before": _("nothing") if one.before is None else format_amount(one.before),
-            "after": _("nothing") if one.after is None else format_amount(one.after),
+            "before": _("nothing") if one.before is None else money_text(one.before),
+            "after": _("nothing") if one.after is None else money_text(one.after),
         }
         for one in changed[:_EXAMPLES]
     ]
     count = ngettext("%(count)d clerk:", "%(count)d clerks:", len(changed)) % {"count": len(changed)}
     more = " …" if len(changed) > _EXAMPLES else ""
-    return f"{why} {count} {'; '.join(named)}{more}. " + _("Draft the pay run again and have it approved.")
+    return _("%(why)s %(clerks)s %(named)s. Draft the pay run again and have it approved.") % {
+        "why": why,
+        "clerks": count,
+        "named": "; ".join(named) + more,
+    }
 
 
 def _as_closed_now(month: Month) -> dict[int, list[Earning]]:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, TextIO
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 SHOWN = 1_000
 
@@ -44,9 +45,17 @@ class ImportRefused(ValueError):
     def __init__(self, problems: "ImportProblems") -> None:
         self.problems = problems
         if problems.unwritable:
-            message = _("%(count)d errors; nothing was imported. They cannot be listed in %(path)s: %(why)s.")
+            message = ngettext(
+                "%(count)d error; nothing was imported. It cannot be listed in %(path)s: %(why)s.",
+                "%(count)d errors; nothing was imported. They cannot be listed in %(path)s: %(why)s.",
+                problems.count,
+            )
         else:
-            message = _("%(count)d errors; nothing was imported. All of them: %(path)s")
+            message = ngettext(
+                "%(count)d error; nothing was imported. It is in %(path)s",
+                "%(count)d errors; nothing was imported. All of them: %(path)s",
+                problems.count,
+            )
         super().__init__(message % {"count": problems.count, "path": problems.path, "why": problems.unwritable})
 
 

@@ -78,6 +78,12 @@ def test_a_ticket_elsewhere_answers_as_one_that_is_not_there(cast: Cast) -> None
     assert hidden.replace(cast.split_ticket.ticket_no, "") == missing.replace("T777", "")
 
 
+def test_only_who_sees_a_part_of_the_tickets_is_told_so(cast: Cast, wang: Client) -> None:
+    told = "A ticket in which you have a part opens whole."
+    assert told in text(wang.get(reverse("find_ticket")))
+    assert told not in text(cast.client("hr").get(reverse("find_ticket")))
+
+
 def test_what_is_no_date_is_said(wang: Client) -> None:
     page = text(wang.get(reverse("find_ticket"), {"store": "S1", "date": "5.1.", "ticket_no": ""}))
     assert "Enter a valid date." in page

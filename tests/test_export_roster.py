@@ -296,7 +296,7 @@ def test_a_mask_of_another_phone_is_an_error(roster: Path, tmp_path: Path) -> No
 
 def test_a_file_without_phones_cannot_wipe_them_out(roster: Path, tmp_path: Path) -> None:
     assert set(member_phones(tmp_path / "out", phones=Phones.LEFT_OUT)) == {"no column"}
-    with pytest.raises(ImportRefused, match="1 errors"):
+    with pytest.raises(ImportRefused, match="1 error;"):
         load(tmp_path / "out")
 
 

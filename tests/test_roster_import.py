@@ -634,7 +634,7 @@ def test_the_command(roster: Path, tmp_path: Path) -> None:
     assert ["members.csv", "4", "0", "0"] in [line.split() for line in out.getvalue().splitlines()]
     replace(roster, "members.csv", "2026-01-10", "10.01.2026")
     errors = io.StringIO()
-    with pytest.raises(CommandError, match=r"1 errors; nothing was imported.*listed\.csv"):
+    with pytest.raises(CommandError, match=r"1 error; nothing was imported.*listed\.csv"):
         call_command("import_roster", str(roster), "--errors", str(tmp_path / "listed.csv"), stderr=errors)
     assert "members.csv, row 2, column enrolled_on [10.01.2026]" in errors.getvalue()
     assert (tmp_path / "listed.csv").exists()
