@@ -209,6 +209,7 @@ def test_the_income_tax_sheet_has_its_24_columns_and_every_clerk(february: Month
     assert paid == {"C1": 512_345, "C2": 0, "C3": 0, "C4": 0}
     assert {row[3].data_type for row in rows} == {"s"}
     assert [cell.value for cell in rows[0][:4]] == ["C1", "店员C1", "居民身份证", resident_id(1)]
+    assert sheet.column_dimensions["D"].width > len(resident_id(1))
     assert {(cell.value, cell.data_type) for row in rows for cell in row[5:]} == {(None, "n")}
 
 
