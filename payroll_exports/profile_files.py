@@ -223,7 +223,7 @@ def _lodas(table: ProfileTable, profile: ExportProfile, month: Month) -> bytes:
 
 
 def _width(text: str) -> int:
-    """Of a column that cuts the text nowhere: a Chinese character takes two places, 14 for 禾安堂药房南 and a rim."""
+    """Of a column that shows the whole text, a Chinese character as two places: 14 with its rim for 禾安堂药房南."""
     return sum(2 if ord(character) > 0x2E7F else 1 for character in text) + 2
 
 
@@ -245,7 +245,7 @@ def _xlsx(table: ProfileTable, profile: ExportProfile, month: Month) -> bytes:
     sheet = book.add_worksheet(_SHEET_NAME.sub(" ", f"{month.name} {profile.name}")[:31].strip())
     sheet.freeze_panes(1, 0)
     for place, column in enumerate(table.columns):
-        texts = [row[place] for row in table.rows if isinstance(row[place], str)]
+        texts = [cell for cell in (row[place] for row in table.rows) if isinstance(cell, str)]
         sheet.set_column(place, place, min(40, max(12, *map(_width, [column.heading, *texts]))))
         sheet.write_string(0, place, safe_text(column.heading), heading)
     for number, row in enumerate(_all_rows(table, profile), 1):
