@@ -41,23 +41,28 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 # The columns that a row is staged in. Lines of one ticket and server that follow each other with rising numbers are a
-# run. Only the first line of a run carries what its lines share, so that most lines are staged without a ticket's
-# cells; and no line is twice in a run.
-RUN_COLUMNS = (
-    "store_id", "business_date", "month_number", "ticket_no", "sold_at", "server_id", "member_no", "plan_id",
-)  # fmt: skip
+# run. Only the first line of a run carries what its lines share and what they add up to, so that most lines are staged
+# without a ticket's cells; and no line is twice in a run.
 LINE_COLUMNS = (
     "line_no", "product_no", "category_id", "is_return", "excluded", "rate_bp", "unit_amount", "quantity_milli",
     "net_amount", "commission_e4", "original_store_no", "original_business_date", "original_ticket_no",
     "original_line_no",
 )  # fmt: skip
-STAGED_COLUMNS = ("row_no", "first_row", *RUN_COLUMNS, *LINE_COLUMNS)
+RUN_COLUMNS = (
+    "store_id", "business_date", "month_number", "ticket_no", "sold_at", "server_id", "member_no", "plan_id",
+)  # fmt: skip
+# Of the run's sale lines: the number of the first, and their totals; what comes back waits for its original.
+TOTAL_COLUMNS = ("number", "commissionable_amount", "excluded_amount", "total_e4")
+STAGED_COLUMNS = ("row_no", "first_row", *LINE_COLUMNS, *RUN_COLUMNS, *TOTAL_COLUMNS)
 
 # A checked row as it is staged: the text of STAGED_COLUMNS between tabs, "" for what is absent, 1 and 0 for a bool. No
 # cell of a ticket file holds a control character.
 StagedLine = str
 
-_NO_RUN = "\t" * (len(RUN_COLUMNS) - 1)
+# What a further line of a run is staged with in the place of what its first one carries.
+_NO_RUN = "\t" * len((*RUN_COLUMNS, *TOTAL_COLUMNS))
+# A run is held until it ends, so it ends after so many further lines.
+_MOST_FURTHER = 100
 # So many texts of a kind are kept beside what they mean.
 _KEPT = 50_000
 # The most that a line may earn, in ten-thousandths of the minor unit.
@@ -102,7 +107,7 @@ def read_date(text: str) -> dt.date | None:
 
 
 class LineReader:
-    """Turns the cells of a row into a StagedLine, reporting every cell that is wrong.
+    """Turns the cells of rows into StagedLines, reporting every cell that is wrong.
 
     A million lines have a few thousand products, quantities and amounts: what a text means is kept once it has passed
     every check, and a sale all of whose texts are known is not examined again. Where the lines are few, `named` says
@@ -133,15 +138,20 @@ class LineReader:
         self._goods: dict[tuple[int, str, str], tuple[Rate, str]] = {}
         # By the time without its seconds: what comes before them in UTC, and after.
         self._minutes: dict[str, tuple[str, str]] = {}
-        # The run that is being read: its cells in the file, what they mean, the number of its last line, and what
-        # its further lines are staged with, first_row to plan_id.
+        # The lines of the runs that have ended.
+        self._staged: list[StagedLine] = []
+        # The run that is being read: its cells in the file, what they mean, its first row (0 before there is one) and
+        # that row's line, its further lines, the number of the last, and its totals.
         self._run_cells: list[str] = []
         self._run: Run | None = None
+        self._first_row = 0
+        self._first_line = ""
+        self._further: list[StagedLine] = []
         self._last_line = 0
-        self._further = ""
+        self._number = self._commissionable = self._excluded = self._commission_e4 = 0
 
-    def read(self, row: int, cells: list[str]) -> StagedLine | None:
-        """The checked row, or None when something in it was reported."""
+    def read(self, row: int, cells: list[str]) -> None:
+        """Takes in a row, unless something in it is wrong."""
         run_cells = cells[:6]
         run = self._run if run_cells == self._run_cells else self._understood(run_cells)
         line, product_no, category_no, quantity, net, store, day, ticket, original_line = cells[6:]
@@ -154,20 +164,49 @@ class LineReader:
                 rate, goods = known
                 commission_e4 = rate.commission_e4(net_amount, quantity_milli)
                 if commission_e4 <= _MOST_E4:
-                    return (
-                        f"{row}\t{self._in_run(row, run_cells, run, line_no)}\t{line}\t{goods}\t"
-                        f"{quantity_milli}\t{net_amount}\t{commission_e4}\t\t\t\t"
-                    )
-        return self._examined(row, cells, run)
+                    line = f"{line}\t{goods}\t{quantity_milli}\t{net_amount}\t{commission_e4}\t\t\t\t"
+                    self._take_in(row, run_cells, run, line_no, line, rate, net_amount, commission_e4)
+                    return
+        self._examine(row, cells, run)
 
-    def _in_run(self, row: int, run_cells: list[str], run: Run, line_no: int) -> str:
-        """The text of the first row of the row's run, and of what the run shares if it begins here."""
-        if run is self._run and line_no > self._last_line:
-            self._last_line = line_no
-            return self._further
-        self._run_cells, self._run, self._last_line = run_cells, run, line_no
-        self._further = f"{row}\t{_NO_RUN}"
-        return f"{row}\t{run[1]}"
+    def staged(self, *, last: bool = False) -> list[StagedLine]:
+        """The lines read since the last call, up to the run that is being read; with `last` that too."""
+        if last:
+            self._end_run()
+        staged, self._staged = self._staged, []
+        return staged
+
+    def _take_in(
+        self, row: int, run_cells: list[str], run: Run, line_no: int, line: str, rate: Rate | None, net: int, e4: int
+    ) -> None:
+        """Puts a line, the text of LINE_COLUMNS, into its run: that which is being read, or a new one.
+
+        A sale, which has a rate, counts in the totals of its run.
+        """
+        if run is self._run and line_no > self._last_line and self._first_row and len(self._further) < _MOST_FURTHER:
+            self._further.append(f"{row}\t{self._first_row}\t{line}{_NO_RUN}")
+        else:
+            self._end_run()
+            self._run_cells, self._run, self._first_row = run_cells, run, row
+            self._first_line = f"{row}\t{row}\t{line}"
+        self._last_line = line_no
+        if rate:
+            self._commission_e4 += e4
+            if rate.excluded:
+                self._excluded += net
+            else:
+                self._commissionable += net
+            if not self._number:
+                self._number = line_no
+
+    def _end_run(self) -> None:
+        if self._first_row and self._run:
+            totals = f"{self._number or ''}\t{self._commissionable}\t{self._excluded}\t{self._commission_e4}"
+            self._staged.append(f"{self._first_line}\t{self._run[1]}\t{totals}")
+            if self._further:
+                self._staged += self._further
+                self._further.clear()
+        self._first_row = self._number = self._commissionable = self._excluded = self._commission_e4 = 0
 
     def _understood(self, run_cells: list[str]) -> Run | None:
         """What the cells that a run shares mean; None when one of them is wrong."""
@@ -196,8 +235,8 @@ class LineReader:
         place = self._places[store_no, day] = (plan.id, f"{store_id}\t{day}\t{business_date[1]}")
         return place
 
-    def _examined(self, row: int, cells: list[str], run: Run | None) -> StagedLine | None:
-        """The row, each of whose cells is looked at and told if it is wrong."""
+    def _examine(self, row: int, cells: list[str], run: Run | None) -> None:
+        """Takes in the row, each of whose cells is looked at and told if it is wrong."""
         (
             store_no, day, ticket_no, sold, clerk_no, member_no, line, product_no, category_no, quantity, net,
             original_store, original_day, original_ticket, original_line,
@@ -314,7 +353,7 @@ class LineReader:
                         _("Count the lines of a ticket from 1."),
                     )
         if wrong or run is None or category is None or quantity_milli is None or net_amount is None:
-            return None
+            return
         # A return takes rate and exclusion from its original, once that is known.
         rate = None if is_return else self._plan_book.rate(run[0], category, product_no)
         if rate is None and not is_return:
@@ -324,7 +363,7 @@ class LineReader:
                 _("Plan %(plan)s has no rate for this category.") % {"plan": self._plan_book.plan_no(run[0])},
                 _("Give it a rate, or exclude it, in a plan of its own date."),
             )
-            return None
+            return
         commission_e4 = rate.commission_e4(net_amount, quantity_milli) if rate else None
         if commission_e4 is not None and commission_e4 > _MOST_E4:
             report(
@@ -334,16 +373,16 @@ class LineReader:
                 _("Check the quantity, and what plan %(plan)s pays for the product.")
                 % {"plan": self._plan_book.plan_no(run[0])},
             )
-            return None
+            return
         staged_rate = rate.staged() if rate else "\t\t"
         goods = f"{product_no}\t{category.id}\t{int(is_return)}\t{staged_rate}"
         if rate:
             _keep(self._goods, (run[0], category_no, product_no), (rate, goods))
-        return (
-            f"{row}\t{self._in_run(row, cells[:6], run, int(line))}\t{line}\t{goods}\t"
-            f"{quantity_milli}\t{net_amount}\t{'' if commission_e4 is None else commission_e4}\t"
+        staged = (
+            f"{line}\t{goods}\t{quantity_milli}\t{net_amount}\t{'' if commission_e4 is None else commission_e4}\t"
             f"{original_store}\t{original_day}\t{original_ticket}\t{original_line}"
         )
+        self._take_in(row, cells[:6], run, int(line), staged, rate, net_amount, commission_e4 or 0)
 
     def _date(self, text: str) -> tuple[dt.date, int] | None:
         if text not in self._dates:

@@ -23,16 +23,18 @@ CHUNK = 5_000
 # Below so many rows the planner does well without statistics, which take longer than the import.
 FEW_ROWS = 5_000
 
-# The lines of a file; what the lines of a run share is with the first of them alone (commission/ticket_lines.py).
+# The lines of a file; what is of a whole run is with the first of them alone (commission/ticket_lines.py).
 _STAGED_LINES = """
 CREATE TEMPORARY TABLE staged_line (
-    row_no integer NOT NULL, first_row integer NOT NULL, store_id bigint, business_date date, month_number integer,
-    ticket_no varchar(40), sold_at {timestamp}, server_id bigint, member_no varchar(40), plan_id bigint,
+    row_no integer NOT NULL, first_row integer NOT NULL,
     line_no integer NOT NULL, product_no varchar(50) NOT NULL, category_id bigint NOT NULL,
     quantity_milli bigint NOT NULL, net_amount bigint NOT NULL, is_return bool NOT NULL,
     excluded bool, rate_bp integer, unit_amount bigint, commission_e4 bigint,
     original_store_no varchar(20), original_business_date date, original_ticket_no varchar(40),
-    original_line_no integer
+    original_line_no integer,
+    store_id bigint, business_date date, month_number integer, ticket_no varchar(40), sold_at {timestamp},
+    server_id bigint, member_no varchar(40), plan_id bigint,
+    number integer, commissionable_amount bigint, excluded_amount bigint, total_e4 bigint
 )
 """
 
@@ -40,7 +42,7 @@ CREATE TEMPORARY TABLE staged_line (
 _STAGED_RUNS = """
 CREATE TEMPORARY TABLE staged_run AS
 SELECT s.first_row, s.store_id, s.business_date, s.month_number, s.ticket_no, s.sold_at, s.server_id, s.member_no,
-    s.plan_id, m.id AS member_id,
+    s.plan_id, s.number, s.commissionable_amount, s.excluded_amount, s.total_e4 AS commission_e4, m.id AS member_id,
     DENSE_RANK() OVER booking_order AS ticket,
     ROW_NUMBER() OVER booking_order - RANK() OVER booking_order + 1 AS run
 FROM staged_line s JOIN portfolios_store store ON store.id = s.store_id
@@ -87,16 +89,13 @@ def stage(
     reader = LineReader(add, named)
     count = 0
     with writing("staged_line", STAGED_COLUMNS) as write:
-        staged: list[StagedLine] = []
         for row, cells in rows:
             count += 1
-            if line := reader.read(row, cells):
-                staged.append(line)
+            reader.read(row, cells)
             if count % CHUNK == 0:
-                write(staged)
-                staged.clear()
+                write(reader.staged())
                 progress(_("reading"), count)
-        write(staged)
+        write(reader.staged(last=True))
         progress(_("reading"), count)
     refresh_statistics("staged_line (store_id, first_row, line_no, is_return)", count)
     # By the bytes of the texts: the order of no language, so that it is the same in every database.
@@ -194,14 +193,42 @@ def _repeated_lines(file: str, problems: ImportProblems) -> None:
             _("Give each line of a ticket its own number."),
         )  # fmt: skip
     execute(f"DELETE FROM staged_line WHERE row_no IN (SELECT b.row_no {repeats} WHERE b.row_no <> a.row_no)")
+    _add_up_again(in_runs)
+
+
+def _add_up_again(tickets: str) -> None:
+    """The totals of the runs of these tickets, some of whose lines are gone."""
+    execute(
+        "UPDATE staged_run SET number = NULL, commissionable_amount = 0, excluded_amount = 0, commission_e4 = 0 "
+        f"WHERE ticket IN ({tickets})"
+    )
+    execute(
+        "UPDATE staged_run SET number = l.number, commissionable_amount = l.commissionable_amount, "
+        "excluded_amount = l.excluded_amount, commission_e4 = l.commission_e4 FROM ("
+        f"SELECT s.first_row, MIN(s.line_no) AS number, {totals('s', 's')} FROM {LINES} "
+        f"WHERE r.ticket IN ({tickets}) AND NOT s.is_return GROUP BY s.first_row"
+        ") AS l WHERE staged_run.first_row = l.first_row"
+    )
+
+
+def totals(line: str, rate: str) -> str:
+    """SQL of the totals over sale lines, or over return lines and what they pay."""
+    sums = {
+        "commissionable_amount": f"CASE WHEN {rate}.excluded THEN 0 ELSE {line}.net_amount END",
+        "excluded_amount": f"CASE WHEN {rate}.excluded THEN {line}.net_amount ELSE 0 END",
+        "commission_e4": f"{rate}.commission_e4",
+    }
+    return ", ".join(f"CAST(SUM({amount}) AS bigint) AS {name}" for name, amount in sums.items())
 
 
 def _tickets_at_odds(file: str, problems: ImportProblems) -> None:
-    # Smallest against largest: counting distinct members would sort the whole file.
+    # Most tickets are one run, which cannot be at odds with itself.
+    several = "SELECT store_id, business_date, ticket_no FROM staged_run GROUP BY 1, 2, 3 HAVING COUNT(*) > 1"
     times_differ = "MIN(sold_at) <> MAX(sold_at)"
     members_differ = "(MIN(member_no) <> MAX(member_no) OR COUNT(member_no) NOT IN (0, COUNT(*)))"
     rows = each(
         f"SELECT ticket_no, MIN(first_row), {times_differ}, {members_differ} FROM staged_run "
+        f"WHERE (store_id, business_date, ticket_no) IN ({several}) "
         f"GROUP BY store_id, business_date, ticket_no HAVING {times_differ} OR {members_differ} ORDER BY 2"
     )
     for ticket_no, row, times, members in rows:

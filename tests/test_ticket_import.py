@@ -140,6 +140,26 @@ def test_a_ticket_that_comes_back_later_in_the_file_is_there_once(till: Till, st
     assert till.load(GOOD, ticket("T2", "03-05", line("1.00")), GOOD[::step]).lines == 3
 
 
+def test_a_part_adds_up_its_lines_once(till: Till) -> None:
+    """1.00 at 3%, 2.00 at 5% and 4.00 excluded earn 3 + 10 fen; line 2 is there three times, line 3 twice."""
+    rows = ticket(
+        "T1", "03-05", line("-8.00"), line("1.00"), line("2.00", category="care"), line("4.00", category="rx")
+    )
+    assert till.load(rows, [rows[2]], [rows[1], rows[2]], [rows[0]]).lines == 4
+    part = Sale.objects.get().parts.get()
+    assert (part.number, part.commissionable_amount, part.excluded_amount) == (2, 300, 400)
+    assert part.commission_e4 == 13_0000
+
+
+def test_a_ticket_of_hundreds_of_lines_is_one_part(till: Till) -> None:
+    """Line n of 250 is n fen: 31,375 together, at 3%."""
+    lines = [line(f"{number // 100}.{number % 100:02}") for number in range(1, 251)]
+    assert till.load(ticket("T1", "03-05", *lines)).lines == 250
+    part = Sale.objects.get().parts.get()
+    assert (part.number, part.commissionable_amount, part.commission_e4) == (1, 31_375, 31_375 * 300)
+    assert list(part.lines.order_by("id").values_list("line_no", flat=True)) == list(range(1, 251))
+
+
 def test_a_line_that_comes_back_later_with_other_content_is_refused(till: Till) -> None:
     (problem,) = till.refused([*GOOD, *changed(ticket_no="T2"), {**GOOD[0], "clerk_no": "C2"}])
     assert (problem.row, problem.column, problem.value) == (5, "line_no", "T1 / 1")
@@ -194,8 +214,10 @@ def test_what_a_row_is_read_as_does_not_depend_on_the_rows_before_it(till: Till,
         told.clear()
         # A ticket of its own, so that every row carries its ticket's cells.
         cells = {**head, **row, "line_no": "1"}
-        staged = reader.read(2, [cells.get(column, "") for column in COLUMNS])
-        return staged.split("\t") if staged else None, list(told)
+        reader.read(2, [cells.get(column, "") for column in COLUMNS])
+        staged = reader.staged(last=True)
+        assert len(staged) <= 1
+        return staged[0].split("\t") if staged else None, list(told)
 
     for row in rows:
         new = LineReader(lambda _row, column, _value, reason, _remedy: told.append((column, reason)))

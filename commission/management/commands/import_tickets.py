@@ -17,6 +17,8 @@ from portfolios.import_problems import ImportRefused
 
 class Command(BaseCommand):
     help = "Imports POS ticket files (CSV, one row per ticket line) and attributes them. A file counts whole or not."
+    # They look at the pages and at what payslips need, which take as long to load as a file of some ten thousand rows.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV files, imported in this order")
