@@ -41,6 +41,8 @@ from portfolios.months import next_number
 
 # The tables that are there while a month is `classified`.
 TABLE, SEVERAL, _EARLIER, _FURTHER = "classified_member", "several_parts", "earlier_purchases", "further_purchases"
+# So many parts PostgreSQL finds sooner one by one than by reading the month.
+_FEW = 250_000
 _asked: ContextVar[tuple[int, dt.date] | None] = ContextVar("classified", default=None)
 
 
@@ -350,7 +352,10 @@ def classified(month: Month, last: dt.date | None = None) -> Iterator[None]:
         # The few of them are near at hand, each by its index.
         with planning(cursor, random_page_cost="1.1"):
             _keep(cursor, SEVERAL, _parts_of_several(measured_since(month), last))
+            few = cursor.rowcount < _FEW
             cursor.execute(f"ANALYZE {SEVERAL}")
+        # Left to itself it reckons with the lists of corrected parts being made anew for each of them.
+        with planning(cursor, **({"enable_hashjoin": "off", "enable_mergejoin": "off"} if few else {})):
             further, further_params = posted.query.sql_with_params()
             cursor.execute(f"CREATE TEMPORARY TABLE {_FURTHER} AS {_further(further)}", further_params)
         with planning(cursor, enable_hashjoin="off"):

@@ -10,7 +10,7 @@ import copy
 import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import models
 
@@ -102,8 +102,8 @@ class Movements(NamedTuple):
 
 def _movements(rows: list[Transition]) -> Movements:
     # Of a store and of the chain the clerks do not matter: rows that differ in them alone are taken together first.
-    of_stores = _together(row._replace(first_clerk_id=None, last_clerk_id=None) for row in rows)
-    of_chain = _together(row._replace(first_store_id=None, last_store_id=None) for row in of_stores)
+    of_stores = _together(rows, lambda row: (None, row[1], None, *row[3:-1]))
+    of_chain = _together(of_stores, lambda row: (None, None, None, None, *row[4:-1]))
     stores = classify(of_stores, first=lambda row: row.first_store_id, last=lambda row: row.last_store_id)
     chain = classify(of_chain, first=lambda row: None, last=lambda row: None)
     books = classify(
@@ -114,11 +114,12 @@ def _movements(rows: list[Transition]) -> Movements:
     return Movements(books, stores, chain[None])
 
 
-def _together(rows: Iterable[Transition]) -> list[Transition]:
-    counted: Counter[Transition] = Counter()
+def _together(rows: Iterable[Transition], way: Callable[[Transition], tuple[Any, ...]]) -> list[Transition]:
+    """The rows that are alike in `way`, all that a row has but its members, as one; by place: there are many."""
+    counted: Counter[tuple[Any, ...]] = Counter()
     for row in rows:
-        counted[row._replace(members=0)] += row.members
-    return [row._replace(members=members) for row, members in counted.items()]
+        counted[way(row)] += row.members
+    return [Transition._make((*alike, members)) for alike, members in counted.items()]
 
 
 CARRIED = (("opening", "closing"), ("active_opening", "active_closing"))
