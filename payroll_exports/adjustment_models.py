@@ -93,3 +93,8 @@ class Adjustment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.clerk_id} {self.month_id} {self.amount}"
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Taken back by whoever asked, who may decide nothing else about it."""
+        return self.approved is False and self.decided_by_id == self.asked_by_id

@@ -15,7 +15,15 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from commission.money import AmountError, parse_amount
 from commission.tables import in_currency
 from payroll_exports.adjustment_models import Adjustment, AdjustmentQuerySet
-from payroll_exports.adjustments import AdjustmentRefused, approve, ask_adjustment, may_decide, refuse
+from payroll_exports.adjustments import (
+    AdjustmentRefused,
+    approve,
+    ask_adjustment,
+    may_decide,
+    may_withdraw,
+    refuse,
+    withdraw,
+)
 from payroll_exports.views import for_hr
 from portfolios.models import Clerk, Month
 from portfolios.views import month_choices, reader
@@ -83,7 +91,10 @@ def adjustments(request: HttpRequest, month: int) -> HttpResponse:
                 messages.success(request, _("Asked for. Another person in HR decides on it."))
                 return redirect("adjustments", month)
     seen = _seen(request).filter(month=shown)
-    waiting = [(one, may_decide(user, one) and not shown.is_closed) for one in seen.waiting()]
+    waiting = [
+        (one, may_decide(user, one) and not shown.is_closed, may_withdraw(user, one) and not shown.is_closed)
+        for one in seen.waiting()
+    ]
     context = {
         "here": "months" if user.office else "stores",
         "month": shown,
@@ -115,6 +126,23 @@ def decide_adjustment(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(refusal))
     else:
         messages.success(request, done % {"name": adjustment.clerk.name})
+    return redirect("adjustments", adjustment.month_id)
+
+
+@for_hr
+@require_POST
+def withdraw_adjustment(request: HttpRequest, pk: int) -> HttpResponse:
+    """Whoever asked takes it back before anybody has decided."""
+    user = reader(request)
+    adjustment = get_object_or_404(_seen(request), pk=pk)
+    if not may_withdraw(user, adjustment):
+        raise Http404
+    try:
+        withdraw(adjustment, by=user)
+    except AdjustmentRefused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, _("Withdrawn: the pay of %(name)s stays.") % {"name": adjustment.clerk.name})
     return redirect("adjustments", adjustment.month_id)
 
 

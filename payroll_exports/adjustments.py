@@ -81,8 +81,10 @@ def refuse(adjustment: Adjustment, *, by: User, note: str) -> Adjustment:
     return _decide(adjustment, approved=False, by=by, note=note)
 
 
-def withdraw(adjustment: Adjustment, *, by: User, note: str) -> None:
-    """Takes back what was asked for and nobody has decided on; whoever asked may do so too.
+def withdraw(adjustment: Adjustment, *, by: User, note: str = "") -> None:
+    """Takes back what was asked for and nobody has decided on, typed wrongly for one; it stays on record.
+
+    Whoever asked does so, or whoever takes back the import that asked.
 
     Raises AdjustmentRefused.
     """
@@ -98,6 +100,11 @@ def may_decide(user: User, adjustment: Adjustment) -> bool:
     """HR decides what somebody else asked for, and not on one's own pay."""
     own = user.clerk_id is not None and user.clerk_id == adjustment.clerk_id
     return user.is_active and user.is_hr and user.pk != adjustment.asked_by_id and not own
+
+
+def may_withdraw(user: User, adjustment: Adjustment) -> bool:
+    """Whoever in HR asked takes it back, the own pay too: that gives nobody anything."""
+    return user.is_active and user.is_hr and user.pk == adjustment.asked_by_id
 
 
 def waiting_adjustments(month: Month) -> QuerySet[Adjustment]:

@@ -116,6 +116,8 @@ def _take_back_new(kind: type[RosterResource], rows: list[AppliedRow], problems:
         elif issubclass(kind, DatedResource) and first and instance.valid_from < first:
             problems.append(f"{which}: {closed_month(first).reason}")
         elif isinstance(instance, Adjustment):
+            if instance.is_withdrawn:
+                continue
             try:
                 withdraw(instance, by=by, note=_("The import was taken back."))
             except AdjustmentRefused as refusal:

@@ -59,6 +59,7 @@ urlpatterns = [
     path("leavers-debts/", debt_views.debts, name="leavers_debts"),
     path("leavers-debts/<path:clerk_no>/write-off/", debt_views.write_off, name="write_off"),
     path("adjustments/<int:pk>/decide/", adjustment_views.decide_adjustment, name="decide_adjustment"),
+    path("adjustments/<int:pk>/withdraw/", adjustment_views.withdraw_adjustment, name="withdraw_adjustment"),
     path("months/<month:month>/pay-run/", pay_run_views.pay_run, name="pay_run"),
     path("months/<month:month>/pay-run/differences.<slug:format>", pay_run_views.pay_run_file, name="pay_run_file"),
     path("months/<month:month>/pay-run/draft/", pay_run_views.draft_pay_run, name="draft_pay_run"),

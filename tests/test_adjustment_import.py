@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 from django.test import Client
 
-from payroll_exports.adjustments import approve
+from payroll_exports.adjustments import approve, withdraw
 from payroll_exports.applied_imports import AppliedImport
 from payroll_exports.earnings import earnings
 from payroll_exports.models import Adjustment
@@ -104,6 +104,15 @@ def test_what_waits_is_withdrawn_by_whoever_asked(chain: SmallChain, hr: Client)
     # It may be asked for anew.
     imported(hr, FILE)
     assert Adjustment.objects.waiting().count() == 2
+
+
+def test_what_its_asker_withdrew_does_not_stand_in_the_way(chain: SmallChain, hr: Client) -> None:
+    applied = imported(hr, FILE)
+    first = Adjustment.objects.get(amount=5_000)
+    withdraw(first, by=User.objects.get(username="hr"))
+    assert "is taken back" in undo(hr, applied)
+    first.refresh_from_db()
+    assert (first.decision_note, Adjustment.objects.waiting().count()) == ("", 0)
 
 
 def test_what_is_approved_stands_in_the_way(chain: SmallChain, hr: Client) -> None:

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from payroll_exports.adjustments import AdjustmentRefused, approve, ask_adjustment, refuse
+from payroll_exports.adjustments import AdjustmentRefused, approve, ask_adjustment, refuse, withdraw
 from payroll_exports.close_checklist import close_checklist
 from payroll_exports.earnings import earnings
 from payroll_exports.models import Adjustment, EarningLine, Payslip
@@ -132,6 +132,33 @@ def test_the_same_is_not_asked_for_twice(desk: Desk) -> None:
         desk.ask(5_000, clerk=Clerk.objects.create(clerk_no="C77", name="无岗", hired_on=day("01-01")))
 
 
+def test_who_asked_withdraws_it_and_it_stays_on_record(desk: Desk) -> None:
+    asked, refused, approved = desk.ask(50_000), desk.ask(1, "no"), desk.ask(2, "yes")
+    refuse(refused, by=desk.guo, note="no such rule")
+    approve(approved, by=desk.guo)
+    before = timezone.now()
+    withdraw(asked, by=desk.fang)
+
+    on_record = Adjustment.objects.get(pk=asked.pk)
+    assert (on_record.amount, on_record.approved, on_record.decided_by) == (50_000, False, desk.fang)
+    assert on_record.decided_at is not None
+    assert on_record.decided_at >= before
+    assert [one.is_withdrawn for one in Adjustment.objects.order_by("pk")] == [True, False, False]
+    for act in (partial(approve, by=desk.guo), partial(withdraw, by=desk.fang)):
+        with pytest.raises(AdjustmentRefused, match="decided already"):
+            act(asked)
+    with pytest.raises(AdjustmentRefused, match="decided already"):
+        withdraw(approved, by=desk.fang)
+    refused_to_change(on_record, "adjustment_stays", approved=True, decided_by=desk.guo.pk)
+    # What was typed wrongly is asked for anew: 1,500 + 2 + 5,000.
+    approve(desk.ask(5_000), by=desk.guo)
+    assert desk.lines() == [("WALK_IN", 1, 1_500), ("ADJUSTMENT", 2, 5_002)]
+    late = desk.ask(3, "late")
+    close_month(desk.january, approved_by="test")
+    with pytest.raises(AdjustmentRefused, match="closed and never changes"):
+        withdraw(late, by=desk.fang)
+
+
 def test_what_the_database_refuses(desk: Desk) -> None:
     decision = {"decided_by": desk.guo, "decided_at": timezone.now()}
 
@@ -190,10 +217,33 @@ def test_from_asking_to_the_payslip(db: None) -> None:
     assert line in cast.client("clerk").get(reverse("clerk_month", args=[202602, "C1"])).content.decode()
 
 
+def test_only_who_asked_is_offered_to_withdraw(db: None) -> None:
+    cast = Cast()
+    page = reverse("adjustments", args=[202602])
+    cast.client("hr").post(page, {"clerk": "C1", "amount": "1250", "reason": "typed wrongly"})
+    adjustment = Adjustment.objects.get()
+    withdrawal = reverse("withdraw_adjustment", args=[adjustment.pk])
+
+    offered = [who for who in ("hr", "second_hr", "auditor", "manager") if withdrawal in html(cast, who, page)]
+    assert offered == ["hr"]
+    assert cast.client("second_hr").post(withdrawal).status_code == 404
+    assert "Withdrawn: the pay of 店员C1 stays" in text(cast.client("hr").post(withdrawal, follow=True))
+    shown = text(cast.client("second_hr").get(page))
+    assert "withdrawn" in shown
+    assert "not approved" not in shown
+    assert "decided already" in text(cast.client("hr").post(withdrawal, follow=True))
+
+
+def html(cast: Cast, who: str, page: str) -> str:
+    return cast.client(who).get(page).content.decode()
+
+
 # --- Beside others -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scenario", ["of_two_decisions_one_counts", "an_approval_beside_the_close"])
+@pytest.mark.parametrize(
+    "scenario", ["of_two_decisions_one_counts", "of_approval_and_withdrawal_one_counts", "an_approval_beside_the_close"]
+)
 def test_a_decision_beside(scenario: str, shared_database: None) -> None:
     (raised,) = at_once(globals()[scenario])
     if raised is not None:
@@ -218,6 +268,27 @@ def of_two_decisions_one_counts() -> None:
     assert "decided already" in str(lost)
     (won,) = [one for one in results if isinstance(one, Adjustment)]
     assert Adjustment.objects.get().approved == won.approved
+
+
+def of_approval_and_withdrawal_one_counts() -> None:
+    desk = Desk()
+    asked = desk.ask(5_000)
+    together = threading.Barrier(2)
+
+    def act(what: Callable[[], object]) -> str:
+        together.wait(10)
+        try:
+            what()
+        except AdjustmentRefused as refusal:
+            return str(refusal)
+        return ""
+
+    said = at_once(
+        partial(act, partial(approve, asked, by=desk.guo)), partial(act, partial(withdraw, asked, by=desk.fang))
+    )
+
+    assert sorted(said) == ["", "This adjustment is decided already."]
+    assert Adjustment.objects.get().approved == (said[0] == "")
 
 
 def an_approval_beside_the_close() -> None:

@@ -231,6 +231,9 @@ ROUTES = [
     Route("adjustments", (202602,), "post", (LOGIN, 404, 404, 404, 404, 422, 404)),
     Route("decide_adjustment", (ADJUSTMENT,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("decide_adjustment", (ADJUSTMENT,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    # Another person in HR asked for it.
+    Route("withdraw_adjustment", (ADJUSTMENT,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("withdraw_adjustment", (ADJUSTMENT,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("payslips", (), "get", (LOGIN, 200, 200, 200, 200, 200, 200)),
     Route("payslip_pdf", (202601, "C1"), "get", (LOGIN, 200, 404, 200, 404, 200, 200)),
     Route("payslip_pdf", (202602, "C1"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
