@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import BigIntegerField, Case, F, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.lookups import LessThan
+from django.utils.translation import gettext as _
 
 # Basis points in a whole: a share of 70% is 7000.
 WHOLE_BP = 10_000
@@ -25,6 +26,11 @@ class AmountError(ValueError):
 
 # Eleven digits hold MAX_AMOUNT, and Python refuses to read numbers of thousands of digits.
 _AMOUNT = re.compile(r"-?(?:0|[1-9][0-9]{0,10})(?:\.[0-9]{1,2})?", re.ASCII)
+
+# What is written instead, told apart only once it is refused.
+_SEPARATED = re.compile(r"-?[0-9]{1,3}(?:[,，'’ \u00a0\u202f][0-9]{3})+(?:\.[0-9]*)?", re.ASCII)
+_LONG_FRACTION = re.compile(r"-?[0-9]+\.[0-9]{3,}", re.ASCII)
+_LARGE = re.compile(r"-?[1-9][0-9]{10,}(?:\.[0-9]{1,2})?", re.ASCII)
 
 
 def parse_amount(text: str) -> int:
@@ -43,6 +49,17 @@ def parse_amount(text: str) -> int:
     if abs(amount) > MAX_AMOUNT:
         raise AmountError(text)
     return amount
+
+
+def amount_fault(text: str) -> tuple[str, str] | None:
+    """What is wrong with text that `parse_amount` refuses, and what to write; None where it is none of the usual."""
+    if _SEPARATED.fullmatch(text):
+        return _("The amount has thousands separators."), _("Leave them out: 1234.50, not 1,234.50.")
+    if _LONG_FRACTION.fullmatch(text):
+        return _("The amount has more than two decimals."), _("Write at most two decimals, for example 1234.50.")
+    if _LARGE.fullmatch(text):
+        return _("The amount is too large."), _("Write at most %(most)s.") % {"most": format_amount(MAX_AMOUNT)}
+    return None
 
 
 def format_amount(amount: int) -> str:

@@ -8,7 +8,7 @@ from django.db.models import Max, Model, QuerySet
 from django.utils.translation import gettext as _
 
 from commission.models import Band, Category, Plan, PlanProduct, PlanRate
-from commission.money import AmountError, format_amount, parse_amount
+from commission.money import AmountError, amount_fault, format_amount, parse_amount
 from commission.plans import booked_otherwise, last_use
 from portfolios.models import Store
 from portfolios.roster_files import (
@@ -38,12 +38,15 @@ class AmountCell(Cell):
         try:
             amount = parse_amount(text)
         except AmountError:
-            amount = -1
-        if amount < 0:
             raise RowProblem(
-                _("This is not written as an amount."),
-                _("Write ordinary digits with at most two decimals and no thousands separators, such as 1234.50."),
-            )
+                *amount_fault(text)
+                or (
+                    _("This is not written as an amount."),
+                    _("Write ordinary digits with at most two decimals and no thousands separators, such as 1234.50."),
+                )
+            ) from None
+        if amount < 0:
+            raise RowProblem(_("The amount is below zero."), _("Write 0 or more, for example 1234.50."))
         return amount
 
     def render(self, value: int | None, obj: Any = None, **kwargs: Any) -> str:

@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from commission.models import Category, Plan
-from commission.money import MAX_AMOUNT, WHOLE_BP, AmountError, parse_amount
+from commission.money import MAX_AMOUNT, WHOLE_BP, AmountError, amount_fault, parse_amount
 from commission.plan_book import Named, PlanBook, Rate
 from portfolios.models import Clerk, Store
 from portfolios.months import month_number
@@ -289,12 +289,11 @@ class LineReader:
             report("quantity", quantity, _("It is no quantity."), _("At most three decimals, for example 2 or 0.5."))
         net_amount = self._amount(net)
         if net_amount is None:
-            report(
-                "net_amount",
-                net,
+            fault = amount_fault(net) or (
                 _("It is no amount."),
                 _("Digits with at most two decimals and no separators, for example 1234.50 or -50."),
             )
+            report("net_amount", net, *fault)
         is_return = False
         if quantity_milli is not None and net_amount is not None:
             is_return = net_amount < 0 or quantity_milli < 0

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from commission.money import AmountError, parse_amount
+from commission.money import AmountError, amount_fault, parse_amount
 from commission.tables import in_currency
 from payroll_exports.adjustment_models import Adjustment, AdjustmentQuerySet
 from payroll_exports.adjustments import (
@@ -26,6 +26,7 @@ from payroll_exports.adjustments import (
 )
 from payroll_exports.views import for_hr
 from portfolios.models import Clerk, Month
+from portfolios.sentences import joined
 from portfolios.views import month_choices, reader
 
 
@@ -57,10 +58,12 @@ class AdjustmentForm(forms.Form):
         return clerk
 
     def clean_amount(self) -> int:
+        text = self.cleaned_data["amount"].strip().replace("\N{MINUS SIGN}", "-")
         try:
-            return parse_amount(self.cleaned_data["amount"].strip().replace("\N{MINUS SIGN}", "-"))
+            return parse_amount(text)
         except AmountError:
-            raise forms.ValidationError(_("Write an amount such as 1234.50, or -50 where it takes.")) from None
+            general = (_("Write an amount such as 1234.50, or -50 where it takes."),)
+            raise forms.ValidationError(joined(*amount_fault(text) or general)) from None
 
 
 def _seen(request: HttpRequest) -> AdjustmentQuerySet:

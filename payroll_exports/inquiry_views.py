@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from commission.forms import what_is_not_right
 from commission.inquiries import InquiryRefused, ask_line
-from commission.money import AmountError, parse_amount
+from commission.money import AmountError, amount_fault, parse_amount
 from commission.tables import in_currency
 from commission.templatetags.money import money_text
 from payroll_exports.earnings import Earning, earnings
@@ -20,6 +20,7 @@ from payroll_exports.line_codes import LineCode
 from payroll_exports.models import Payslip
 from portfolios.enrolment import home_store
 from portfolios.models import Clerk, Month, Posting, Store
+from portfolios.sentences import joined
 from portfolios.views import reader
 
 
@@ -40,10 +41,12 @@ class LineQuestionForm(forms.Form):
         line.choices = [(one.line_code, f"{LineCode(one.line_code).label}: {money_text(one.amount)}") for one in lines]
 
     def clean_expected(self) -> int:
+        text = self.cleaned_data["expected"].strip()
         try:
-            return parse_amount(self.cleaned_data["expected"].strip())
+            return parse_amount(text)
         except AmountError:
-            raise forms.ValidationError(_("Write an amount such as 1234.50, without other signs.")) from None
+            general = (_("Write an amount such as 1234.50, without other signs."),)
+            raise forms.ValidationError(joined(*amount_fault(text) or general)) from None
 
 
 @require_http_methods(["GET", "POST"])

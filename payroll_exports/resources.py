@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from commission.money import AmountError, parse_amount
+from commission.money import AmountError, amount_fault, parse_amount
 from commission.resources import AmountCell
 from payroll_exports.adjustment_models import Adjustment
 from payroll_exports.adjustments import AdjustmentRefused, check_adjustment
@@ -59,8 +59,11 @@ class SignedAmountCell(AmountCell):
             return parse_amount(text)
         except AmountError:
             raise RowProblem(
-                _("This is not written as an amount."),
-                _("Write ordinary digits with at most two decimals, with a minus where it takes: 50 or -50.00."),
+                *amount_fault(text)
+                or (
+                    _("This is not written as an amount."),
+                    _("Write ordinary digits with at most two decimals, with a minus where it takes: 50 or -50.00."),
+                )
             ) from None
 
 

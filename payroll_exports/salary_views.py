@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from commission.money import AmountError, format_amount, parse_amount
+from commission.money import format_amount
+from commission.resources import AmountCell
 from commission.tables import in_currency
 from payroll_exports.earnings import earnings
 from payroll_exports.line_codes import LineCode
@@ -21,16 +22,6 @@ from payroll_exports.salaries import SalaryRefused, set_salary
 from payroll_exports.views import for_readers
 from portfolios.models import OPEN_END, Clerk, Store
 from portfolios.views import current_month, reader
-
-
-def _amount(text: str) -> int:
-    try:
-        amount = parse_amount(text.strip())
-    except AmountError:
-        amount = -1
-    if amount < 0:
-        raise forms.ValidationError(_("Write an amount such as 5000 or 5000.50."))
-    return amount
 
 
 class SalaryForm(forms.Form):
@@ -46,7 +37,7 @@ class SalaryForm(forms.Form):
         self.fields["amount"].label = str(in_currency(_("Monthly base")))
 
     def clean_amount(self) -> int:
-        return _amount(self.cleaned_data["amount"])
+        return AmountCell().parse(self.cleaned_data["amount"].strip())
 
 
 @require_http_methods(["GET", "POST"])
@@ -106,7 +97,7 @@ def minimum_wages(request: HttpRequest) -> HttpResponse:
         for store in stores:
             text = request.POST.get(f"store-{store.pk}", "").strip()
             try:
-                store.minimum_wage_amount = _amount(text) if text else None
+                store.minimum_wage_amount = AmountCell().parse(text) if text else None
             except forms.ValidationError as error:
                 problems[store.pk] = (text, error.message)
         if not problems:

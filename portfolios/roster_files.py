@@ -22,13 +22,14 @@ from import_export import fields, resources, results, widgets
 from portfolios.models import OPEN_END, BindingBatch, User
 from portfolios.months import first_open_day
 from portfolios.output_files import plain_text, safe_text
+from portfolios.sentences import joined
 
 
 class RowProblem(ValidationError):
     """Why a row is refused, and what to do about it."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
-        super().__init__(f"{reason} {remedy}".strip())
+        super().__init__(joined(reason, remedy))
         self.reason = reason
         self.remedy = remedy
 

@@ -72,6 +72,7 @@ def test_each_error_has_its_row_and_column(chain: SmallChain, hr: Client) -> Non
         *((3, "month"), (4, "month"), (5, "clerk_no"), (6, "amount"), (7, "amount"), (8, "reason"), (9, "clerk_no")),
     ]
     assert "Row 2 has the same key" in found[-1][3]
+    assert found[4][3] == "The amount has more than two decimals."
     assert not Adjustment.objects.exists()
 
 

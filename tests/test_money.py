@@ -13,6 +13,7 @@ from commission.money import (
     MAX_AMOUNT,
     AmountError,
     RoundHalfAway,
+    amount_fault,
     format_amount,
     format_bp,
     parse_amount,
@@ -88,6 +89,27 @@ def test_amounts_are_read(text: str, amount: int) -> None:
 def test_anything_else_is_no_amount(text: str) -> None:
     with pytest.raises(AmountError):
         parse_amount(text)
+
+
+@pytest.mark.parametrize(
+    ("fault", "texts"),
+    [("thousands separators", ["1,000.00", "-1,234", "1 000", "12'345.6", "1，000", "1\u00a0000", "1,234,567.891"]),
+     ("more than two decimals", ["1.000", "-0.001", "4200.005", "12.300000000000001", "99999999999.999"]),
+     ("too large", ["10000000000.01", "99999999999", "-99999999999", "9" * 5_000])],
+)  # fmt: skip
+def test_what_is_wrong_with_an_amount_is_said(fault: str, texts: list[str]) -> None:
+    for text in texts:
+        with pytest.raises(AmountError):
+            parse_amount(text)
+        said = amount_fault(text)
+        assert said is not None, text
+        assert fault in said[0], text
+        assert said[1]
+
+
+@pytest.mark.parametrize("text", ["", "12,5", "1,00", "10,00.00", "007", "１２３", "1e3", "NaN", "5-", "(5)", "¥5"])
+def test_nothing_is_guessed_of_other_text(text: str) -> None:
+    assert amount_fault(text) is None
 
 
 @given(st.integers(-MAX_AMOUNT, MAX_AMOUNT))

@@ -129,8 +129,12 @@ def test_a_store_s_first_plan_is_read_beside_the_chain_s(cast: Cast) -> None:
         ("products", "P1 3%\nP2\nP1 4%\n1.2E+10 3%", "Line 2: It has one word where two are needed."),
         ("products", "P1 3%\nP1 4%", "Line 2: It is there twice."),
         ("products", "1.2E+10 3%", "Line 1: A spreadsheet turned the number into scientific notation"),
-        ("products", "P1 2.005", "Line 1: This is not written as an amount"),
-        ("bands", "30,000 2%", "Line 1: This is not written as an amount"),
+        (
+            "products",
+            "P1 2.005",
+            "Line 1: The amount has more than two decimals. Write at most two",
+        ),
+        ("bands", "30,000 2%", "Line 1: The amount has thousands separators"),
     ],
 )
 def test_what_the_form_refuses(cast: Cast, field: str, value: str, message: str) -> None:

@@ -322,13 +322,13 @@ BAD_CELLS = [
     ("quantity", "NaN", "no quantity"),
     ("quantity", "-1", "different signs"),
     ("net_amount", "", "no amount"),
-    ("net_amount", "1.234", "no amount"),
-    ("net_amount", "1,000.00", "no amount"),
+    ("net_amount", "1.234", "more than two decimals"),
+    ("net_amount", "1,000.00", "thousands separators"),
     ("net_amount", "１００", "no amount"),
     ("net_amount", "NaN", "no amount"),
     ("net_amount", "1e3", "no amount"),
-    ("net_amount", "9" * 5_000, "no amount"),
-    ("net_amount", "10000000000.01", "no amount"),
+    ("net_amount", "9" * 5_000, "too large"),
+    ("net_amount", "10000000000.01", "too large"),
 ]  # fmt: skip
 
 
