@@ -253,11 +253,19 @@ def _asked_date(request: HttpRequest) -> dt.date | None:
     return calendar_date(asked) if asked else _today()
 
 
+def _portfolio(request: HttpRequest, on: dt.date, clerk: Clerk | None, store: Store | None) -> PortfolioOnDate:
+    """The portfolio, or the part of a store's that the address names."""
+    only = request.GET.get("only", "")
+    if only and not (store and only in (PortfolioOnDate.OWNED, PortfolioOnDate.OTHERS_CARDS)):
+        raise Http404
+    return PortfolioOnDate(on=on, clerk=clerk, store=store, only=only)
+
+
 def _portfolio_page(
     request: HttpRequest, *, title: str, number: str, clerk: Clerk | None = None, store: Store | None = None
 ) -> HttpResponse:
     user, on = reader(request), _asked_date(request)
-    kind = "clerk" if clerk else "store"
+    kind, only = "clerk" if clerk else "store", request.GET.get("only", "")
     context: dict[str, Any] = {
         "here": "members" if clerk and clerk.pk == user.clerk_id else "stores",
         "title": title,
@@ -266,11 +274,12 @@ def _portfolio_page(
         "store": store,
         "asked": request.GET.get("on", ""),
         "on": on,
+        "only": only,
         "stores": _switch(request, store) if store else [],
     }
     if on is None:
         return render(request, "kpis/portfolio.html", context, status=400)
-    portfolio = PortfolioOnDate(on=on, clerk=clerk, store=store)
+    portfolio = _portfolio(request, on, clerk, store)
     page: Page[PortfolioRow] = Paginator(portfolio, ROWS_PER_PAGE).get_page(request.GET.get("page"))  # type: ignore[arg-type]
     rows = list(page.object_list)
     keys = [row.member.pk for row in rows]
@@ -279,6 +288,7 @@ def _portfolio_page(
     if not linked:
         hidden.append("phone")
     address = reverse(f"{kind}_portfolio_file", args=[number, "csv"])
+    query = urlencode({"on": on.isoformat()} | ({"only": only} if only else {}))
     context |= {
         "portfolio": portfolio,
         "page": page,
@@ -292,10 +302,7 @@ def _portfolio_page(
         "by_clerk": portfolio.by_clerk() if store else [],
         "left": clerk is not None and clerk.left_on is not None and clerk.left_on < on,
         "home": _home(clerk, on) if clerk else None,
-        "files": [
-            (format.upper(), f"{address.removesuffix('csv')}{format}?{urlencode({'on': on.isoformat()})}")
-            for format in FORMATS
-        ],
+        "files": [(format.upper(), f"{address.removesuffix('csv')}{format}?{query}") for format in FORMATS],
     }
     return render(request, "kpis/portfolio.html", context)
 
@@ -326,7 +333,7 @@ def _portfolio_file(
     user, on = reader(request), _asked_date(request)
     if format not in FORMATS or on is None:
         raise Http404
-    portfolio = PortfolioOnDate(on=on, clerk=clerk, store=store)
+    portfolio = _portfolio(request, on, clerk, store)
     rows = portfolio[:]
     phones = shown_phones(user, [row.member for row in rows], _today())
     whole = sum(1 for phone in phones.values() if phone) if sees_whole_phones(user) else 0

@@ -30,16 +30,23 @@ class PortfolioRow:
 
 
 class PortfolioOnDate:
-    """The rows of a clerk's portfolio, or of a store's, on a date; read piece by piece, as a page or a file asks."""
+    """The rows of a clerk's portfolio, or of a store's, on a date; read piece by piece, as a page or a file asks.
 
-    def __init__(self, *, on: dt.date, clerk: Clerk | None = None, store: Store | None = None) -> None:
+    `only` leaves of a store's those with an owner (OWNED), or of these those with another store's card.
+    """
+
+    OWNED, OTHERS_CARDS = "owned", "others-cards"
+
+    def __init__(self, *, on: dt.date, clerk: Clerk | None = None, store: Store | None = None, only: str = "") -> None:
         if (clerk is None) == (store is None):
             raise TypeError("a portfolio is a clerk's or a store's")
         self.on = on
         self._bound = clerk_portfolio(clerk, on) if clerk else store_portfolio(store, on)  # type: ignore[arg-type]
+        if store and only == self.OTHERS_CARDS:
+            self._bound = self._bound.exclude(member__store=store)
         self._waiting = unassigned_list(store, on).select_related("store") if store else Member.objects.none()
         self.bound = self._bound.count()
-        self.waiting = self._waiting.count() if store else 0
+        self.waiting = self._waiting.count() if store and not only else 0
 
     def __len__(self) -> int:
         return self.bound + self.waiting

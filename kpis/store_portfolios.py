@@ -1,6 +1,7 @@
 """A store's portfolios side by side: each clerk's members, how the book moved, and what it brought.
 
-An open month's members are counted today (on its last day, once that is past), a closed month's are frozen. The
+An open month's members are counted today (on its last day, once that is past), a closed month's are frozen; they are
+those of the store's portfolio on that date, whichever store their card is of. A leaver's wait unassigned. The
 movement is the month's as frozen, and while the month is open that of the last one closed; credit and commission are
 always the month's own.
 """
@@ -12,6 +13,7 @@ from django.db.models import Count
 
 from commission.credit import Credit, clerk_credits
 from kpis.models import PortfolioMonth
+from kpis.portfolio_on_date import PortfolioOnDate
 from portfolios.models import Binding, Clerk, Member, Month, Posting, Store, on_date
 
 
@@ -29,6 +31,7 @@ class ClerkPortfolio:
 class StorePortfolios:
     on: dt.date
     unassigned: int
+    others_cards: int
     moved_in: Month | None
     rows: list[ClerkPortfolio]
 
@@ -41,7 +44,7 @@ def store_portfolios(store: Store, month: Month, *, today: dt.date) -> StorePort
     ids = [clerk.pk for clerk in clerks]
     movements = {row.clerk_id: row for row in PortfolioMonth.objects.filter(month=closed, clerk__in=ids)}
     credits = clerk_credits(month, ids)
-    sizes = portfolio_sizes(ids, on)
+    sizes = portfolio_sizes([clerk.pk for clerk in clerks if clerk.left_on is None or clerk.left_on >= on], on)
     unassigned = Member.objects.unassigned(on).filter(store=store).count()
     if month.is_closed:
         sizes = {clerk_id: row.closing for clerk_id, row in movements.items() if clerk_id}
@@ -51,6 +54,7 @@ def store_portfolios(store: Store, month: Month, *, today: dt.date) -> StorePort
     return StorePortfolios(
         on=on,
         unassigned=unassigned,
+        others_cards=PortfolioOnDate(on=on, store=store, only=PortfolioOnDate.OTHERS_CARDS).bound,
         moved_in=closed,
         rows=[
             ClerkPortfolio(clerk, sizes.get(clerk.pk, 0), movements.get(clerk.pk), credits[clerk.pk])

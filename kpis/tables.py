@@ -1,18 +1,39 @@
+import datetime as dt
+from typing import Any
+
 import django_tables2 as tables
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from commission.tables import CountColumn, MoneyColumn
+from kpis.portfolio_on_date import PortfolioOnDate
 from kpis.store_portfolios import ClerkPortfolio
-from portfolios.models import Clerk, Month
+from portfolios.models import Clerk, Month, Store
+
+
+class MembersColumn(CountColumn):
+    """How many members; each number opens them as they were on the table's date."""
+
+    def render(self, value: int, record: ClerkPortfolio, table: "StorePortfolioTable") -> str:  # type: ignore[override]
+        shown = super().render(value)
+        if not value:
+            return shown
+        url = reverse("clerk_portfolio", args=[record.clerk.clerk_no])
+        return format_html('<a href="{}?{}">{}</a>', url, urlencode({"on": table.on.isoformat()}), shown)
+
+    def footer(self, bound_column: Any, table: "StorePortfolioTable") -> str:
+        url = reverse("store_portfolio", args=[table.store.store_no])
+        query = urlencode({"on": table.on.isoformat(), "only": PortfolioOnDate.OWNED})
+        return format_html('<a href="{}?{}">{}</a>', url, query, super().footer(bound_column, table))
 
 
 class StorePortfolioTable(tables.Table):
     clerk = tables.Column(_("Clerk"), order_by="clerk__clerk_no", footer=_("Store"))
-    members = CountColumn(_("Members"), total=True)
+    members = MembersColumn(_("Members"), total=True)
     tier_a = CountColumn(_("A"), accessor="movement__tier_a", total=True, wide=True)
     tier_b = CountColumn(_("B"), accessor="movement__tier_b", total=True, wide=True)
     active = CountColumn(_("Active"), accessor="movement__active_closing", total=True, wide=True)
@@ -32,8 +53,8 @@ class StorePortfolioTable(tables.Table):
         order_by = "-commission_amount"
         empty_text = _("No clerk has this store as home store.")
 
-    def __init__(self, data: list[ClerkPortfolio], *, month: Month) -> None:
-        self.month = month
+    def __init__(self, data: list[ClerkPortfolio], *, month: Month, store: Store, on: dt.date) -> None:
+        self.month, self.store, self.on = month, store, on
         super().__init__(data)
 
     def render_clerk(self, value: Clerk) -> SafeString:

@@ -38,7 +38,7 @@ def store(request: HttpRequest, month: int, store_no: str) -> HttpResponse:
     shown = get_object_or_404(may_see, store_no=store_no)
     of_month = get_object_or_404(Month, pk=month)
     portfolios = store_portfolios(shown, of_month, today=timezone.localdate())
-    table = StorePortfolioTable(portfolios.rows, month=of_month)
+    table = StorePortfolioTable(portfolios.rows, month=of_month, store=shown, on=portfolios.on)
     RequestConfig(request, paginate=False).configure(table)
     context = {
         "here": "stores",

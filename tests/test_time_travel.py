@@ -9,6 +9,7 @@ import pytest
 import time_machine
 from auditlog.models import LogEntry
 from django.db import transaction
+from django.test import Client
 from django.urls import reverse
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -278,3 +279,40 @@ def test_a_large_portfolio_asks_no_more_than_a_small_one(
         *(f"N{number:03}" for number in range(99, 130)),
         "M2",
     ]
+
+
+def numbers_behind(client: Client, link: str) -> list[str]:
+    return [row.record.member.member_no for row in client.get(link).context["table"].rows]
+
+
+@time_machine.travel(TODAY)
+def test_each_number_of_members_on_a_store_s_page_opens_those_counted(cast: Cast) -> None:
+    """Of S1's clerks 李 owns M1 and M3, a card of S2; 王, who owned M5, has left. 赵 of S2 owns M4, a card of S1."""
+    chain = cast.chain
+    for member_no, owner in (("M3", chain.li), ("M4", chain.zhao), ("M5", chain.wang)):
+        chain.member(member_no, owner)
+    Member.objects.filter(member_no="M3").update(store=chain.second)
+    Member.objects.filter(member_no="M4").update(store=chain.first)
+    Clerk.objects.filter(pk=chain.wang.pk).update(left_on=day("02-15"))
+    client = cast.client("manager")
+    page = client.get(reverse("store", args=[202602, "S1"]))
+    shown = page.content.decode()
+    assert page.context["portfolios"].unassigned == 2
+    for link, number in {
+        "/portfolios/stores/S1/?on=2026-02-20&amp;only=owned": "2",
+        "/portfolios/stores/S1/?on=2026-02-20&amp;only=others-cards": "1 of them has another store&#x27;s card.",
+        "/portfolios/clerks/C1/?on=2026-02-20": "2",
+    }.items():
+        assert f'<a href="{link}">{number}</a>' in shown.replace("'", "&#x27;")
+    assert "/portfolios/clerks/C2/" not in shown
+    portfolio = "/portfolios/stores/S1/?on=2026-02-20"
+    assert numbers_behind(client, f"{portfolio}&only=owned") == ["M1", "M3"]
+    assert numbers_behind(client, f"{portfolio}&only=others-cards") == ["M3"]
+    assert numbers_behind(client, portfolio) == ["M1", "M3", "M2", "M5"]
+    assert numbers_behind(client, "/portfolios/clerks/C1/?on=2026-02-20") == ["M1", "M3"]
+    members = client.get("/members/?store=S1&sort=card").context["page"].rows
+    assert [row.member.member_no for row in members] == ["M1", "M2", "M4", "M5"]
+    file = reverse("store_portfolio_file", args=["S1", "csv"])
+    rows = read_csv(client.get(file, {"on": "2026-02-20", "only": "others-cards"}).content)
+    assert [row["member_no"] for row in rows] == ["M3"]
+    assert client.get(f"{portfolio}&only=mine").status_code == 404
