@@ -12,6 +12,7 @@ from django.db.models import Exists, F, OuterRef, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from commission.models import Sale, SalePart
@@ -75,7 +76,8 @@ def _of_member(member: Member, seen: bool, on: dt.date, what: str) -> Evidence:
 
 
 def _largest_tickets(user: User, keys: Sequence[int]) -> dict[int, str]:
-    """Of each member, the largest ticket of the day of enrolment, with its amount for who may see the ticket."""
+    """Of each member, the largest ticket of the day of enrolment; with its amount, and leading to it, for who may see
+    the ticket."""
     may_see = Sale.objects.for_user(user).filter(pk=OuterRef("pk"))
     sales = (
         Sale.objects.filter(member__in=keys, business_date=F("member__enrolled_on"))
@@ -85,8 +87,17 @@ def _largest_tickets(user: User, keys: Sequence[int]) -> dict[int, str]:
     said = dict.fromkeys(keys, "")
     for sale in sales:
         at = date_format(timezone.localtime(sale.sold_at), "H:i")
-        amount = f" · {money_text(sale.net)}" if sale.seen else ""
-        said[sale.member_id or 0] = f"{at} · {sale.ticket_no}{amount}"
+        said[sale.member_id or 0] = (
+            format_html(
+                '{} · <a href="{}">{}</a> · {}',
+                at,
+                reverse("ticket", args=[sale.pk]),
+                sale.ticket_no,
+                money_text(sale.net),
+            )
+            if sale.seen
+            else f"{at} · {sale.ticket_no}"
+        )
     return said
 
 

@@ -16,7 +16,7 @@ from kpis.models import Signal, SignalReview
 from kpis.signal_evidence import evidence
 from kpis.signal_reviews import ReviewRefused, review
 from kpis.signal_texts import percent, rule, sentence, yardstick
-from portfolios.models import Binding, BindingBatch, Clerk, Member, Month, User
+from portfolios.models import Binding, BindingBatch, Clerk, Member, Month, Posting, User
 from tests.cast import Cast
 from tests.small_chain import SmallChain, day
 
@@ -132,6 +132,22 @@ def test_an_enrolment_whose_time_is_known_counts_tickets_until_a_quarter_of_an_h
         (member,) = members(chain, chain.li, 1)
         chain.sale("02-03", (chain.li, 30_000), member=member)
     assert found(Kind.LARGE_FIRST) == [("C1", 3, 4, 3)]
+
+
+def test_a_ticket_that_is_named_is_opened_by_who_may_see_it(chain: SmallChain, hr: User) -> None:
+    """The third member bought in another store than the manager's."""
+    for member, store in zip(members(chain, chain.li, 3), (chain.first, chain.first, chain.second), strict=True):
+        chain.sale("02-03", (chain.li, 30_000), member=member, store=store)
+    found(Kind.LARGE_FIRST)
+    signal = Signal.objects.get()
+    tickets = [SalePart.objects.get(sale__member=key).sale for key in signal.evidence]
+    links = [f'10:00 · <a href="/tickets/{sale.pk}/">{sale.ticket_no}</a> · 300.00' for sale in tickets]
+    manager = User.objects.create(
+        username="manager", clerk=chain.clerk("C8", store=chain.first, role=Posting.Role.MANAGER)
+    )
+    assert [line.what for line in evidence(signal, hr, signal.evidence)] == links
+    seen = [line.what for line in evidence(signal, manager, signal.evidence)]
+    assert seen == [*links[:2], f"10:00 · {tickets[2].ticket_no}"]
 
 
 @pytest.mark.parametrize(("count", "fires"), [(3, True), (2, False)])
