@@ -127,11 +127,16 @@ class Books:
         )
 
     def miscounts(self) -> int:
-        return sum(
-            max(0, low - count, count - high)
-            for row in range(ALL + 1)
-            for low, count, high in zip(self.case.lowest[row], self.counts[row], self.case.highest[row], strict=True)
-        )
+        return _miscounts(self.case, self.counts)
+
+
+def _miscounts(case: Case, counts: Sequence[Sequence[int]]) -> int:
+    """By how many members the counts are out of their bounds."""
+    return sum(
+        max(0, low - count, count - high)
+        for row in range(ALL + 1)
+        for low, count, high in zip(case.lowest[row], counts[row], case.highest[row], strict=True)
+    )
 
 
 class _Step:
@@ -592,8 +597,12 @@ def _few_plans(case: Case, below: int, limit: Fraction) -> list[Plan] | None:
     settled = [member for member, home in enumerate(case.home) if home != NO_HOME]
     free = [member for member, home in enumerate(case.home) if home == NO_HOME]
     levels_at_home = list(case.base)
+    counts_at_home = [[0] * len(case.factors) for _ in range(ALL + 1)]
     for member in settled:
-        levels_at_home[case.home[member]] += case.spend[member] * case.factors[case.home[member]]
+        home = case.home[member]
+        levels_at_home[home] += case.spend[member] * case.factors[home]
+        for row in (case.tier[member], ALL):
+            counts_at_home[row][home] += 1
     best = []
     for cost in range(min(below, len(settled) + 1)):
         # The spread as (most - least, sum); the clerks' number is the same for all.
@@ -613,12 +622,18 @@ def _few_plans(case: Case, below: int, limit: Fraction) -> list[Plan] | None:
                 gap, total = max(mine) - min(mine), sum(map(abs, mine)) or 1
                 if cheapest and gap * cheapest[1] >= cheapest[0] * total:
                     continue
-                there = list(case.home)
+                # By what changes alone: the books of a thousand members anew for each plan would take seconds.
+                counts = [list(row) for row in counts_at_home]
                 for member, clerk in zip(members, to, strict=True):
-                    there[member] = clerk
-                if Books(case, there).miscounts():
+                    for row in (case.tier[member], ALL):
+                        counts[row][clerk] += 1
+                        if case.home[member] != NO_HOME:
+                            counts[row][case.home[member]] -= 1
+                if _miscounts(case, counts):
                     continue
-                cheapest, at = (gap, total), there
+                cheapest, at = (gap, total), list(case.home)
+                for member, clerk in zip(members, to, strict=True):
+                    at[member] = clerk
         if cheapest:
             best.append(Plan(tuple(at), cost, Books(case, at).spread()))
             if best[-1].spread <= limit:
