@@ -31,5 +31,6 @@ def _address(check: CloseCheck, month: Month) -> str:
         "unattributed_ticket": "unattributed_tickets",
         "members_without_owner": "month_unassigned",
         "waiting_adjustment": "adjustments",
+        "booked_since_draft": "pay_run",
     }
     return reverse(lists[check.code], args=[month.pk]) if check.code in lists else ""

@@ -17,6 +17,8 @@ from commission.money import format_amount
 from commission.ticket_corrections import waiting_corrections
 from payroll_exports.adjustments import waiting_adjustments
 from payroll_exports.leavers_debts import leavers_debts
+from payroll_exports.models import PayRun
+from payroll_exports.since_draft import booked_since, booked_since_text
 from portfolios.models import Member, Month
 
 _EXAMPLES = 5
@@ -53,7 +55,7 @@ def close_checklist(month: Month, today: dt.date | None = None, *, every_ticket:
         checks.append(_unattributed_parts(month))
     checks += [_not_over(month, today or timezone.localdate()), _members_without_owner(month)]
     checks += [_waiting_corrections(month), _waiting_inquiries(month), _waiting_adjustments(month)]
-    checks.append(_leavers_debts(month))
+    checks += [_leavers_debts(month), _booked_since_draft(month)]
     return [check for check in checks if check.count]
 
 
@@ -191,6 +193,18 @@ def _leavers_debts(month: Month) -> CloseCheck:
             _("%(name)s: %(amount)s") % {"name": debt.clerk.name, "amount": format_amount(debt.amount)}
             for debt in debts[:_EXAMPLES]
         ],
+    )
+
+
+def _booked_since_draft(month: Month) -> CloseCheck:
+    run = PayRun.objects.in_force().filter(month=month).select_related("month").first()
+    found = booked_since(run) if run else []
+    return CloseCheck(
+        "booked_since_draft",
+        False,
+        sum(count for count, _text in found),
+        booked_since_text(run) if run else "",
+        [text for _count, text in found],
     )
 
 

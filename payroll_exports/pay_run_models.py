@@ -39,6 +39,8 @@ class PayRun(models.Model):
     month = models.ForeignKey(Month, models.PROTECT, related_name="pay_runs", verbose_name=_("month"))
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.DRAFT)
     paid_amount = models.BigIntegerField(_("to be paid"))
+    # The ledger's last row when the run was last compared with it: at the draft, and again at the approval.
+    last_booked = models.BigIntegerField(_("last row of the ledger"))
     drafted_by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("drafted by"))
     drafted_at = models.DateTimeField(_("drafted at"), auto_now_add=True)
     reviewed_by = models.ForeignKey(
@@ -82,7 +84,7 @@ class PayRun(models.Model):
             ),
             AppendOnly(
                 name="pay_run_goes_forward",
-                mutable=["state", "reviewed_by_id", "reviewed_at", "approved_by_id", "approved_at"],
+                mutable=["state", "last_booked", "reviewed_by_id", "reviewed_at", "approved_by_id", "approved_at"],
                 allow=(
                     "(OLD.state = 'draft' AND NEW.state IN ('reviewed', 'replaced'))"
                     " OR (OLD.state = 'reviewed' AND NEW.state IN ('approved', 'replaced'))"

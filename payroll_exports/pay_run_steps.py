@@ -21,6 +21,7 @@ from payroll_exports.close_checklist import CloseRefused, blockers, close_checkl
 from payroll_exports.earnings import Earning, earnings
 from payroll_exports.models import PayRun, PayRunLine, PayRunSlip
 from payroll_exports.payslip_lock import payslip_stores
+from payroll_exports.since_draft import last_booked
 from portfolios.models import Clerk, Month, User
 
 _BATCH = 500
@@ -52,7 +53,9 @@ def draft(month: Month, *, by: User) -> PayRun:
         earned = _as_closed_now(month)
         stores = payslip_stores(month, list(earned))
         paid = {clerk: sum(line.amount for line in lines) for clerk, lines in earned.items()}
-        run = PayRun.objects.create(month=month, drafted_by=by, paid_amount=sum(paid.values()))
+        run = PayRun.objects.create(
+            month=month, drafted_by=by, paid_amount=sum(paid.values()), last_booked=last_booked()
+        )
         slips = PayRunSlip.objects.bulk_create(
             (PayRunSlip(run=run, clerk_id=clerk, store=stores[clerk], paid_amount=paid[clerk]) for clerk in earned),
             batch_size=_BATCH,
@@ -93,7 +96,8 @@ def approve(run: PayRun, *, by: User) -> PayRun:
         if changed:
             raise PayRunRefused(told(changed, _("Pay has changed since the draft, so it is not approved.")))
         run.state, run.approved_by, run.approved_at = State.APPROVED, by, timezone.now()
-        run.save(update_fields=["state", "approved_by", "approved_at"])
+        run.last_booked = last_booked()
+        run.save(update_fields=["state", "approved_by", "approved_at", "last_booked"])
     return run
 
 

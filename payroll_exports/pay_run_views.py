@@ -28,6 +28,7 @@ from payroll_exports.minimum_wage import under_minimum_wage, with_clerks
 from payroll_exports.models import FileRecord, PayRun, PayRunSlip
 from payroll_exports.pay_differences import Comparison, against_last_draft, against_last_month, differences, seen_by
 from payroll_exports.pay_run_steps import PayRunRefused
+from payroll_exports.since_draft import booked_since, booked_since_text
 from payroll_exports.views import View, for_hr
 from portfolios.models import Month, Store
 from portfolios.table_files import FORMATS, table_file
@@ -109,6 +110,8 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
             else None,
             "under_minimum": with_clerks(under),
             "pay_heading": in_currency(_("Pay")),
+            "booked_since": [] if shown.is_closed else [text for _count, text in booked_since(run)],
+            "booked_since_text": booked_since_text(run),
             "stores": [Choice(f"{address}?beside={beside}", _("all stores"), "", store is None)]
             + [
                 Choice(f"{address}?beside={beside}&store={one.store_no}", one.name, one.store_no, one == store)

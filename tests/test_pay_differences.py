@@ -155,6 +155,22 @@ def test_the_page_and_its_file() -> None:
     assert (record.recorded_by, record.rows) == (cast.users["auditor"], len(rows) - 1)
 
 
+def test_the_page_says_what_was_booked_since_the_draft() -> None:
+    cast = Cast()
+    address, checklist = reverse("pay_run", args=[202602]), reverse("month", args=[202602])
+    said = "since its pay run was drafted: draft again to see whether pay changes. 1 row of the ledger"
+    assert "since its pay run" not in text(cast.client("hr").post(reverse("draft_pay_run", args=[202602]), follow=True))
+    assert "since its pay run" not in text(cast.client("hr").get(checklist))
+    cast.chain.sale("02-04", (cast.chain.zhao, 20_000), store=cast.chain.second)
+    assert said in text(cast.client("hr").get(address))
+    assert said in text(cast.client("auditor").get(address))
+    # A manager drafts nothing, and reads the own stores' part.
+    assert "since its pay run" not in text(cast.client("manager").get(address))
+    page = cast.client("hr").get(checklist)
+    assert "since its pay run was drafted" in text(page)
+    assert f'href="{address}">Something was booked' in page.content.decode()
+
+
 def test_a_manager_reads_the_own_stores_part() -> None:
     cast = Cast()
     chain, february = cast.chain, cast.february

@@ -12,15 +12,16 @@ from commission.attribution import attribute
 from commission.models import Booking
 from payroll_exports.adjustments import approve as approve_adjustment
 from payroll_exports.adjustments import ask_adjustment
-from payroll_exports.close_checklist import CloseRefused
+from payroll_exports.close_checklist import CloseCheck, CloseRefused, close_checklist
 from payroll_exports.models import PayRun, PayRunLine, PayRunSlip, Payslip
 from payroll_exports.pay_run import CloseReport, close_month
 from payroll_exports.pay_run_steps import PayRunRefused, approve, approved_run, draft, review, run_lines
 from payroll_exports.proof import verify
+from payroll_exports.since_draft import booked_since
 from portfolios.models import Month, User
 from tests.concurrency import at_once
 from tests.scorecards import scorecard
-from tests.small_chain import SmallChain
+from tests.small_chain import SmallChain, day
 from tests.test_database_rules import refused_however_written, refused_to_change
 
 
@@ -103,6 +104,47 @@ def test_pay_that_changed_is_not_approved(office: Office) -> None:
     assert run.state == "reviewed"
 
 
+def test_what_was_booked_since_the_draft_is_counted_without_working_pay_out(office: Office) -> None:
+    run = draft(office.month, by=office.fang)
+    assert booked_since(run) == []
+    # Of another month, and an adjustment that nobody has approved.
+    office.chain.sale("02-03", (office.chain.wang, 10_000))
+    asked = ask_adjustment(office.chain.zhang, office.month, amount=5_000, reason="bonus", asked_by=office.fang)
+    assert booked_since(run) == []
+    assert since_draft_check(office.month) is None
+
+    office.chain.sale("01-06", (office.chain.wang, 10_000))
+    office.chain.sale("01-07", (office.chain.wang, 10_000))
+    approve_adjustment(asked, by=office.guo)
+    assert booked_since(run) == [(2, "2 rows of the ledger"), (1, "1 approved adjustment")]
+    check = since_draft_check(office.month)
+    assert check is not None
+    assert (check.blocks, check.count, check.examples) == (False, 3, ["2 rows of the ledger", "1 approved adjustment"])
+    assert "since its pay run was drafted" in check.message
+    # What is drafted anew has it.
+    draft(office.month, by=office.fang)
+    assert since_draft_check(office.month) is None
+
+
+def test_what_the_approval_has_compared_is_not_counted_again(office: Office) -> None:
+    run = review(draft(office.month, by=office.fang), by=office.fang)
+    # Served by nobody, to nobody's member: the house's, so that it is approved as drafted.
+    office.chain.sale("01-06", (None, 10_000))
+    assert booked_since(run) == [(1, "1 row of the ledger")]
+    run = approve(run, by=office.guo)
+    assert booked_since(run) == []
+    office.chain.sale("01-07", (office.chain.wang, 10_000))
+    assert booked_since(run) == [(1, "1 row of the ledger")]
+    check = since_draft_check(office.month)
+    assert check is not None
+    assert "since its pay run was approved" in check.message
+
+
+def since_draft_check(month: Month) -> CloseCheck | None:
+    found = [one for one in close_checklist(month, day("02-01")) if one.code == "booked_since_draft"]
+    return found[0] if found else None
+
+
 def test_what_stands_in_the_way_of_the_close_is_not_approved(office: Office) -> None:
     line = office.chain.unmatched_return("01-07", -1_000)
     run = review(draft(office.month, by=office.fang), by=office.fang)
@@ -158,7 +200,9 @@ def test_what_the_database_refuses(office: Office) -> None:
     people = {"reviewed_by": office.guo, "reviewed_at": now, "approved_by": office.guo, "approved_at": now}
 
     def row(**values: object) -> PayRun:
-        return PayRun(**({"month": office.month, "drafted_by": office.fang, "paid_amount": 1} | values))
+        return PayRun(
+            **({"month": office.month, "drafted_by": office.fang, "paid_amount": 1, "last_booked": 0} | values)
+        )
 
     refused_however_written(row(), r"one_pay_run_in_force|payroll_exports_payrun\.month_id")
     refused_however_written(row(state="approved"), "pay_run_steps_in_order")
