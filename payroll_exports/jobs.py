@@ -1,9 +1,9 @@
-"""Long work that a page starts and follows: the close of a month, a month's payslips as PDF, and their mailing.
+"""Long work that a page starts and follows: a month's pay run and close, its payslips as PDF, and their mailing.
 
 A job is a row. Files are made beside the page's answer, on every core, or by Celery workers where a broker is set; a
-close runs in the process that starts it, or on one worker; payslips are mailed beside the answer, or on one worker.
-What fails says why in the row. A job that was cancelled or whose process died keeps what it made: started again it
-goes on there, for nothing here is done twice.
+close runs in the process that starts it, or on one worker; a pay run is drafted and payslips are mailed beside the
+answer, or on one worker. What fails says why in the row. A job that was cancelled or whose process died keeps what it
+made: started again it goes on there, for nothing here is done twice.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from threading import Thread
 
 from celery import shared_task
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import get_language, ngettext, override
 from django.utils.translation import gettext as _
@@ -21,7 +21,7 @@ from payroll_exports.close_checklist import CloseRefused
 from payroll_exports.models import Job, Payslip
 from payroll_exports.pay_reports import month_reports
 from payroll_exports.pay_run import close_month
-from payroll_exports.pay_run_steps import approved_run
+from payroll_exports.pay_run_steps import PayRunRefused, approved_run, draft, refuse_closed
 from payroll_exports.payslip_files import make_payslip_files, payslip_pdf
 from payroll_exports.payslip_mail import MailServerFailed, mail_payslips
 from portfolios.models import Month, User
@@ -31,7 +31,7 @@ _BATCH = 20
 
 
 class _Cancelled(Exception):
-    """The job has ended meanwhile: somebody cancelled it, or another worker failed."""
+    """The job has ended meanwhile: somebody cancelled it, another worker failed, or another run of it was first."""
 
 
 def start_close(month: Month, *, by: User, language: str) -> Job:
@@ -44,6 +44,15 @@ def start_close(month: Month, *, by: User, language: str) -> Job:
         run_job(job, language=language)
     job.refresh_from_db()
     return job
+
+
+def start_draft(month: Month, *, by: User, language: str) -> Job:
+    """Starts to draft a month's pay run, or goes on with it where it has stopped.
+
+    Raises PayRunRefused where the month is closed; what else is in the way is told by the job.
+    """
+    refuse_closed(month)
+    return _start_beside(Job.Kind.DRAFT, month, by, language)
 
 
 def start_payslip_files(month: Month, *, by: User, language: str) -> Job:
@@ -68,20 +77,18 @@ def _start_beside(kind: Job.Kind, month: Month, by: User, language: str) -> Job:
 
 
 def cancel(job: Job) -> bool:
-    """Ends a job that makes files, or mails them; what it has done stays. False where it had ended already."""
-    mails = job.kind == Job.Kind.MAIL
-    message = _("Cancelled. What was mailed stays so.") if mails else _("Cancelled. What was made is kept.")
+    """Ends a job that is not a close; files that are made stay, and mails that are sent. False where it had ended."""
+    messages = {
+        Job.Kind.DRAFT: _("Cancelled. Nothing was drafted."),
+        Job.Kind.MAIL: _("Cancelled. What was mailed stays so."),
+    }
+    message = messages.get(Job.Kind(job.kind), _("Cancelled. What was made is kept."))
     return job.can_be_cancelled and _finish(job, Job.State.CANCELLED, message)
 
 
 def _job(kind: Job.Kind, month: Month, by: User) -> tuple[Job, bool]:
-    """The unfinished job of that kind and month, and whether it is new."""
-    try:
-        with transaction.atomic():
-            return Job.objects.create(kind=kind, month=month, started_by=by), True
-    except IntegrityError:
-        # It is under way, or was interrupted.
-        return Job.objects.unfinished().get(kind=kind, month=month), False
+    """The unfinished job of that kind and month, and whether it is new; else it is under way, or was interrupted."""
+    return Job.objects.unfinished().get_or_create(kind=kind, month=month, defaults={"started_by": by})
 
 
 def _run_beside(job_id: int, language: str) -> None:
@@ -120,7 +127,13 @@ def make_on_worker(job_id: int, payslips: list[int], language: str) -> None:
 
 def run_job(job: Job, *, language: str) -> None:
     """Does the job's work and writes into its row how it ended, in `language`."""
-    work = {Job.Kind.CLOSE: _close, Job.Kind.PAYSLIP_FILES: _payslip_files, Job.Kind.MAIL: _mail}[Job.Kind(job.kind)]
+    works: dict[Job.Kind, Callable[[Job], str | None]] = {
+        Job.Kind.DRAFT: _draft,
+        Job.Kind.CLOSE: _close,
+        Job.Kind.PAYSLIP_FILES: _payslip_files,
+        Job.Kind.MAIL: _mail,
+    }
+    work = works[Job.Kind(job.kind)]
     if _begin(job):
         _run(job, lambda: work(job), language)
 
@@ -136,7 +149,7 @@ def _run(job: Job, work: Callable[[], str | None], language: str) -> None:
             message = work()
         except _Cancelled:
             return
-        except CloseRefused as refused:
+        except (CloseRefused, PayRunRefused) as refused:
             _finish(job, Job.State.FAILED, str(refused))
         except MailServerFailed as failed:
             said = _("The mail server does not let us in: %(said)s. What was not sent yet can be sent later.")
@@ -167,6 +180,14 @@ def _tell(job: Job) -> tuple[int, int]:
 def _write(job: Job, done: int, total: int) -> None:
     if not Job.objects.unfinished().filter(pk=job.pk).update(done=done, total=total, heard_at=timezone.now()):
         raise _Cancelled
+
+
+def _draft(job: Job) -> None:
+    with transaction.atomic():
+        draft(job.month, by=job.started_by)
+        # With the run or not at all: nothing is drafted that was cancelled, or that another run of the job has drafted.
+        if not _finish(job, Job.State.DONE, ""):
+            raise _Cancelled
 
 
 def _close(job: Job) -> str:

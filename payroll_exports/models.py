@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
 
-# A job that makes files says how far it is after each; the longest takes seconds.
+# A job that makes files says how far it is after each; the longest takes seconds, and so does the draft of a pay run.
 SILENCE = dt.timedelta(minutes=2)
 
 
@@ -165,6 +165,7 @@ class Job(models.Model):
     """Work that takes long, as a page follows it: what, how far, and how it ended."""
 
     class Kind(models.TextChoices):
+        DRAFT = "draft", _("draft of the pay run")
         CLOSE = "close", _("close of the month")
         PAYSLIP_FILES = "payslip_files", _("payslips as PDF")
         MAIL = "mail", _("payslips by mail")
@@ -212,7 +213,7 @@ class Job(models.Model):
 
     @property
     def can_be_cancelled(self) -> bool:
-        """A close is one transaction; what makes files keeps those that are made, and what was mailed stays so."""
+        """A close is for good; a draft leaves nothing, what makes files keeps them, and what was mailed stays so."""
         return self.finished_at is None and self.kind != self.Kind.CLOSE
 
     @property

@@ -31,8 +31,9 @@ def make_payslips(request: HttpRequest, month: int) -> HttpResponse:
 @require_POST
 def cancel_job(request: HttpRequest, month: int) -> HttpResponse:
     """Ends the job under way; what it has made is kept."""
-    cancel(get_object_or_404(Job.objects.for_user(reader(request)).filter(month=month)[:1]))
-    return redirect("month", month)
+    job = get_object_or_404(Job.objects.for_user(reader(request)).filter(month=month)[:1])
+    cancel(job)
+    return redirect("pay_run" if job.kind == Job.Kind.DRAFT else "month", month)
 
 
 @for_readers

@@ -45,7 +45,7 @@ class Changed(NamedTuple):
 def draft(month: Month, *, by: User) -> PayRun:
     """Works out what the month would pay as of now, and keeps it in place of the run that was there.
 
-    Raises PayRunRefused where the month is closed.
+    Raises PayRunRefused where the month is closed, CloseRefused where a payslip would be of no store.
     """
     with transaction.atomic():
         month = _hold(month)
@@ -65,6 +65,12 @@ def draft(month: Month, *, by: User) -> PayRun:
             batch_size=_BATCH,
         )
     return run
+
+
+def refuse_closed(month: Month) -> None:
+    """Raises PayRunRefused where the month is closed: it has no further step."""
+    if month.is_closed:
+        raise PayRunRefused(_("Month %(month)s is closed already.") % {"month": month})
 
 
 def review(run: PayRun, *, by: User) -> PayRun:
@@ -200,8 +206,7 @@ def _hold(month: Month) -> Month:
     if not month.is_closed:
         lock_ledger()
         month.refresh_from_db()
-    if month.is_closed:
-        raise PayRunRefused(_("Month %(month)s is closed already.") % {"month": month})
+    refuse_closed(month)
     return month
 
 

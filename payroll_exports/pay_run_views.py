@@ -12,7 +12,6 @@ from django.db.models import Count, Sum
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
@@ -23,9 +22,9 @@ from commission.tables import currency, in_currency
 from kpis.change_charts import before_after
 from payroll_exports import pay_run_steps
 from payroll_exports.close_checklist import CloseRefused
-from payroll_exports.jobs import start_close
+from payroll_exports.jobs import start_close, start_draft
 from payroll_exports.minimum_wage import under_minimum_wage, with_clerks
-from payroll_exports.models import FileRecord, PayRun, PayRunSlip
+from payroll_exports.models import FileRecord, Job, PayRun, PayRunSlip
 from payroll_exports.pay_differences import Comparison, against_last_draft, against_last_month, differences, seen_by
 from payroll_exports.pay_run_steps import PayRunRefused
 from payroll_exports.since_draft import booked_since, booked_since_text
@@ -80,10 +79,12 @@ def pay_run(request: HttpRequest, month: int) -> HttpResponse:
     """
     shown = get_object_or_404(Month, pk=month)
     run = _run(request, shown)
+    job = Job.objects.for_user(request.user).filter(month=shown).first()
     context: dict[str, Any] = {
         "here": "months" if reader(request).office else "stores",
         "month": shown,
         "run": run,
+        "job": job if job and job.kind == Job.Kind.DRAFT else None,
         "currency": currency(),
         "months": month_choices(shown, lambda other: reverse("pay_run", args=[other.pk])),
     }
@@ -167,14 +168,13 @@ def _amount(amount: int | None) -> Decimal | None:
 @for_hr
 @require_POST
 def draft_pay_run(request: HttpRequest, month: int) -> HttpResponse:
-    """Works the month's pay out as of now, in place of the draft that was there."""
+    """Starts to work the month's pay out as of now, in place of the draft that was there."""
     try:
-        run = pay_run_steps.draft(get_object_or_404(Month, pk=month), by=reader(request))
-    except (PayRunRefused, CloseRefused) as refusal:
+        start_draft(
+            get_object_or_404(Month, pk=month), by=reader(request), language=get_language() or settings.LANGUAGE_CODE
+        )
+    except PayRunRefused as refusal:
         messages.error(request, str(refusal))
-    else:
-        at = timezone.localtime(run.drafted_at)
-        messages.success(request, _("Drafted, as of %(time)s.") % {"time": f"{at:%H:%M}"})
     return redirect("pay_run", month)
 
 

@@ -7,13 +7,16 @@ closed, 赵 (C4) of the second store has a walk-in of 50.00 (1.50) in it. In Feb
 from collections.abc import Iterator
 
 from django.db import transaction
+from django.http import HttpResponseBase
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from commission.models import Category, Plan, PlanRate
 from kpis.models import Proposal
 from kpis.proposals import Options, draft
+from payroll_exports.jobs import run_job
 from payroll_exports.models import Job, PayRun, Payslip, Salary
 from payroll_exports.pay_run import close_month
 from payroll_exports.pay_run_steps import approve, review
@@ -92,6 +95,13 @@ class Cast:
         assert first is not None
         assert second is not None
         return approve(review(draft_run(month, by=first), by=second), by=second)
+
+    def drafted_on_page(self, name: str, month: Month) -> HttpResponseBase:
+        """The page of the pay run that the person has drafted there; in a test nothing runs beside the answer."""
+        client, page = self.client(name), reverse("pay_run", args=[month.pk])
+        assert client.post(reverse("draft_pay_run", args=[month.pk]), follow=True).request["PATH_INFO"] == page
+        run_job(Job.objects.unfinished().get(kind=Job.Kind.DRAFT, month=month), language="en")
+        return client.get(page)
 
     @staticmethod
     def next_plan() -> Plan:

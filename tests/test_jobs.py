@@ -10,15 +10,20 @@ import time
 import pytest
 from django.db import connection
 from django.test import override_settings
+from django.urls import reverse
 from django.utils import timezone
 
 from config.celery import app
 from payroll_exports import jobs
+from payroll_exports.adjustments import approve, ask_adjustment
 from payroll_exports.close_checklist import CloseRefused
-from payroll_exports.jobs import cancel, run_job, start_close, start_payslip_files
-from payroll_exports.models import SILENCE, Job, Payslip, PayslipFile
+from payroll_exports.jobs import cancel, run_job, start_close, start_draft, start_payslip_files
+from payroll_exports.models import SILENCE, Job, PayRun, Payslip, PayslipFile
+from payroll_exports.pay_run import close_month
+from payroll_exports.pay_run_steps import draft
 from tests.cast import Cast
 from tests.concurrency import apart
+from tests.test_pages import text
 
 pytestmark = pytest.mark.django_db
 
@@ -61,6 +66,116 @@ def finished(job):
     run_job(job, language="en")
     job.refresh_from_db()
     return job
+
+
+class TestDraft:
+    """李 is due a base of 3,100.00 and 3% of 300.00 in February."""
+
+    def test_the_button_starts_it_and_it_ends_on_the_pay_run_s_page(self, cast):
+        page = text(cast.drafted_on_page("hr", cast.february))
+        run, job = PayRun.objects.get(), Job.objects.get(kind=Job.Kind.DRAFT)
+        assert (run.state, run.paid_amount, run.drafted_by) == ("draft", 310_900, cast.users["hr"])
+        assert (job.state, job.started_by) == (Job.State.DONE, cast.users["hr"])
+        assert "Drafted by hr" in page
+        assert "I have reviewed it" in page
+        assert "Draft of the pay run" not in page
+
+    def test_who_looks_meanwhile_sees_it_and_takes_no_step(self, cast):
+        cast.drafted_on_page("hr", cast.february)
+        start_draft(cast.february, by=cast.users["hr"], language="en")
+        for name in ("pay_run", "month"):
+            page = text(cast.client("second_hr").get(reverse(name, args=[202602])))
+            assert "Draft of the pay run: waiting, started by hr" in page
+            assert "Draft again" not in page
+            assert "I have reviewed it" not in page
+        assert "Draft of the pay run: waiting" in text(cast.client("auditor").get(reverse("month_job", args=[202602])))
+        assert "Draft of the pay run" not in text(cast.client("manager").get(reverse("pay_run", args=[202602])))
+
+    def test_when_it_ends_the_page_is_asked_to_show_itself_again(self, cast):
+        finished(start_draft(cast.february, by=cast.users["hr"], language="en"))
+        response = cast.client("hr").get(reverse("month_job", args=[202602]))
+        assert response["HX-Refresh"] == "true"
+
+    @pytest.mark.parametrize(("name", "answer"), [("clerk", 404), ("manager", 404), ("auditor", 404)])
+    def test_nobody_but_hr_starts_it(self, cast, name, answer):
+        assert cast.client(name).post(reverse("draft_pay_run", args=[202602])).status_code == answer
+        assert not Job.objects.filter(month=202602).exists()
+
+    def test_a_second_press_goes_to_the_one_under_way(self, cast, django_capture_on_commit_callbacks):
+        with django_capture_on_commit_callbacks() as callbacks:
+            cast.client("hr").post(reverse("draft_pay_run", args=[202602]))
+            second = cast.client("second_hr").post(reverse("draft_pay_run", args=[202602]), follow=True)
+        assert len(callbacks) == 1
+        assert "Draft of the pay run: waiting, started by hr" in text(second)
+        finished(Job.objects.get(kind=Job.Kind.DRAFT))
+        assert PayRun.objects.get().drafted_by == cast.users["hr"]
+
+    def test_a_closed_month_is_refused_before_anything_starts(self, cast):
+        said = text(cast.client("hr").post(reverse("draft_pay_run", args=[202601]), follow=True))
+        assert "Month 2026-01 is closed already." in said
+        assert not Job.objects.filter(kind=Job.Kind.DRAFT).exists()
+
+    def test_a_month_that_was_closed_meanwhile_is_told_on_the_page(self, cast):
+        job = start_draft(cast.february, by=cast.users["hr"], language="en")
+        close_month(cast.february, approved_by="operator")
+        assert finished(job).state == Job.State.FAILED
+        page = text(cast.client("hr").get(reverse("pay_run", args=[202602])))
+        assert "Draft of the pay run: Month 2026-02 is closed already." in page
+
+    def test_a_payslip_without_a_store_is_told_on_the_page_and_the_run_before_stays(self, cast):
+        cast.drafted_on_page("hr", cast.february)
+        hired = cast.chain.clerk("C7", since="02-01")
+        asked = ask_adjustment(hired, cast.february, amount=5_000, reason="bonus", asked_by=cast.users["hr"])
+        approve(asked, by=cast.users["second_hr"])
+        hired.postings.all().delete()
+        page = text(cast.drafted_on_page("hr", cast.february))
+        assert "Clerk C7 has an adjustment, but no posting and no ticket: post the clerk to a store." in page
+        assert Job.objects.filter(month=202602)[0].state == Job.State.FAILED
+        assert (PayRun.objects.get().state, PayRun.objects.get().paid_amount) == ("draft", 310_900)
+        assert "Draft again" in page
+
+    def test_cancelled_it_drafts_nothing(self, cast):
+        client = cast.client("hr")
+        client.post(reverse("draft_pay_run", args=[202602]))
+        page = text(client.post(reverse("cancel_job", args=[202602]), follow=True))
+        assert "Draft of the pay run: Cancelled. Nothing was drafted." in page
+        assert "Draft the pay run" in page
+        assert finished(Job.objects.get(kind=Job.Kind.DRAFT)).state == Job.State.CANCELLED
+        assert not PayRun.objects.exists()
+
+    def test_what_is_cancelled_while_it_works_is_taken_back(self, cast, monkeypatch):
+        job = start_draft(cast.february, by=cast.users["hr"], language="en")
+
+        def cancelled_after_it(month, *, by):
+            drafted = draft(month, by=by)
+            assert cancel(job)
+            return drafted
+
+        monkeypatch.setattr(jobs, "draft", cancelled_after_it)
+        run_job(job, language="en")
+        assert not PayRun.objects.exists()
+
+    def test_stopped_it_goes_on_for_whoever_started_it(self, cast, django_capture_on_commit_callbacks):
+        job = start_draft(cast.february, by=cast.users["hr"], language="en")
+        Job.objects.filter(pk=job.pk).update(state=Job.State.RUNNING, heard_at=timezone.now() - SILENCE * 2)
+        client = cast.client("second_hr")
+        assert "It can go on; nothing is drafted twice. Go on" in text(client.get(reverse("pay_run", args=[202602])))
+        with django_capture_on_commit_callbacks() as callbacks:
+            client.post(reverse("draft_pay_run", args=[202602]))
+        assert len(callbacks) == 1
+        assert finished(job).state == Job.State.DONE
+        # Whatever ran it first was not gone after all.
+        finished(job)
+        assert PayRun.objects.get().drafted_by == cast.users["hr"]
+
+    def test_with_a_broker_a_worker_does_it(self, cast, django_capture_on_commit_callbacks):
+        with override_settings(CELERY_BROKER_URL="memory://"), django_capture_on_commit_callbacks() as callbacks:
+            job = start_draft(cast.february, by=cast.users["hr"], language="en")
+        assert len(callbacks) == 1
+        app.tasks["run_job"].apply(args=[job.pk, "en"], throw=True)
+        job.refresh_from_db()
+        assert job.state == Job.State.DONE
+        assert PayRun.objects.get().paid_amount == 310_900
 
 
 class TestPayslipFiles:

@@ -358,7 +358,7 @@ class TestPages:
         client.post(start)
         client.post(start)
         job = Job.objects.get(kind=Job.Kind.MAIL)
-        assert "payslips by mail: waiting, started by hr" in text(client.get(reverse("month_mail", args=[202601])))
+        assert "Payslips by mail: waiting, started by hr" in text(client.get(reverse("month_mail", args=[202601])))
         run_job(job, language="en")
         assert sorted(sent_to()) == CLERKS
         said = text(cast.client("clerk").get(reverse("payslips")))

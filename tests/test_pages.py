@@ -272,7 +272,7 @@ def test_a_month_is_closed_by_two_people(cast: Cast) -> None:
     assert "Draft the pay run" in text(first.get("/months/2026-02/"))
     refused = text(first.post("/months/2026-02/close/", follow=True))
     assert "No pay run of 2026-02 is approved: one person drafts it, another approves it." in refused
-    drafted = text(first.post("/months/2026-02/pay-run/draft/", follow=True))
+    drafted = text(cast.drafted_on_page("hr", cast.february))
     assert "Drafted by hr" in drafted
     run = PayRun.objects.get()
     first.post(f"/pay-runs/{run.pk}/review/")
@@ -297,7 +297,7 @@ def test_what_stands_in_the_way_of_a_close(cast: Cast) -> None:
     cast.chain.unmatched_return("02-10", -500)
     page = text(cast.client("hr").get("/months/2026-02/"))
     assert "Return lines wait for the ticket that they return" in page
-    cast.client("hr").post("/months/2026-02/pay-run/draft/")
+    cast.drafted_on_page("hr", cast.february)
     run = PayRun.objects.get()
     cast.client("hr").post(f"/pay-runs/{run.pk}/review/")
     refused = text(cast.client("second_hr").post(f"/pay-runs/{run.pk}/approve/", follow=True))
