@@ -20,6 +20,7 @@ from commission.models import Attribution, PlanChange, Sale
 from commission.money import WHOLE_BP, format_bp
 from commission.templatetags.money import money_text
 from portfolios.models import Binding, Clerk, Member, Month, User
+from portfolios.sentences import joined
 
 Kind = Attribution.Kind
 
@@ -67,7 +68,7 @@ def entry(row: Attribution, clerk: Clerk, amount: int | None = None) -> dict[str
     own = getattr(row, "own_commission_amount", 0) if amount is None else amount
     why = explain(row)
     if row.excluded_amount and not row.commissionable_amount:
-        why += " " + _("Excluded categories alone, which earn no commission.")
+        why = joined(why, _("Excluded categories alone, which earn no commission."))
     return {"row": row, "mark": mark, "name": name, "amount": own, "why": why}
 
 
@@ -163,15 +164,15 @@ def sentences(row: Attribution, grounds: Grounds) -> list[str]:
     share: str | None
     if row.owner:
         share = format_bp(WHOLE_BP if row.kind == Kind.OWN_SERVED else row.share_bp)
-        told.append(_amount(row.owner.name, row.owner_commission_amount, row, share) + _bound(row, grounds))
+        told.append(joined(_amount(row.owner.name, row.owner_commission_amount, row, share), _bound(row, grounds)))
     if row.server and row.kind != Kind.OWN_SERVED:
         share = {Kind.WALK_IN.value: format_bp(row.share_bp)}.get(row.kind)
         if row.kind == Kind.UNOWNED and not row.share_bp:
             share = format_bp(WHOLE_BP)
-        told.append(_amount(row.server.name, row.server_commission_amount, row, share) + _served(row))
+        told.append(joined(_amount(row.server.name, row.server_commission_amount, row, share), _served(row)))
     if row.house_credit_amount or row.house_commission_amount:
         share = format_bp(row.share_bp) if row.kind == Kind.UNOWNED and row.server else None
-        told.append(_amount(_("The store"), row.house_commission_amount, row, share) + _kept(row))
+        told.append(joined(_amount(_("The store"), row.house_commission_amount, row, share), _kept(row)))
     return [*told, _rule(row), *_change_of_plans(row, grounds)]
 
 
@@ -186,30 +187,30 @@ def _amount(name: str, amount: int, row: Attribution, share: str | None) -> str:
 
 
 def _bound(row: Attribution, grounds: Grounds) -> str:
-    """Since when the owner owns the member, and by what; with a blank before it."""
+    """Since when the owner owns the member, and by what."""
     told = ""
     if (binding := grounds.binding(row)) and row.owner:
-        told = " " + _("The member is bound to %(name)s since %(since)s by %(reason)s.") % {
+        told = _("The member is bound to %(name)s since %(since)s by %(reason)s.") % {
             "name": row.owner.name,
             "since": binding.valid_from,
             "reason": binding.get_reason_display(),
         }
     if row.kind == Kind.OWN_SERVED and row.owner:
-        told += " " + _("%(name)s served.") % {"name": row.owner.name}
+        told = joined(told, _("%(name)s served.") % {"name": row.owner.name})
     return told
 
 
 def _served(row: Attribution) -> str:
     names = {"name": row.server.name if row.server else "", "day": _shared_as(row)[1]}
     if row.kind == Kind.SPLIT:
-        return " " + _("%(name)s served.") % names
+        return _("%(name)s served.") % names
     if row.kind == Kind.UNOWNED:
-        return " " + _("%(name)s served, and nobody owned the member on %(day)s.") % names
-    return " " + _("%(name)s served, and the sale has no member.") % names
+        return _("%(name)s served, and nobody owned the member on %(day)s.") % names
+    return _("%(name)s served, and the sale has no member.") % names
 
 
 def _kept(row: Attribution) -> str:
-    return "" if row.server else " " + _("No clerk is named as the server.")
+    return "" if row.server else _("No clerk is named as the server.")
 
 
 def _rule(row: Attribution) -> str:
@@ -226,7 +227,7 @@ def _rule(row: Attribution) -> str:
     told = _("Plan %(plan)s: %(rule)s.") % {"plan": row.plan, "rule": shares[row.kind]}
     original = row.part.original
     if original:
-        told += " " + _("A return is shared as its sale of %(day)s was.") % {"day": original.business_date}
+        told = joined(told, _("A return is shared as its sale of %(day)s was.") % {"day": original.business_date})
     return told
 
 

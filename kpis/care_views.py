@@ -22,6 +22,7 @@ from kpis.upkeep_chart import ring
 from portfolios.models import Clerk, Member, User
 from portfolios.months import month_days, month_number
 from portfolios.ownership import owners_on
+from portfolios.sentences import joined
 from portfolios.views import reader
 
 # Of one group; the others come up as these are done.
@@ -143,7 +144,7 @@ def member_care(request: HttpRequest, member_no: str) -> HttpResponse:
                 request, _("%(member)s: the call is in the care log.") % {"member": member.name or member.member_no}
             )
     else:
-        messages.error(request, " ".join(str(error) for errors in form.errors.values() for error in errors))
+        messages.error(request, joined(*(error for errors in form.errors.values() for error in errors)))
     return _back(request, member)
 
 

@@ -17,6 +17,7 @@ from django.utils.translation import pgettext_lazy
 
 from kpis.member_figures import figures_as_of
 from portfolios.models import Clerk, Member, MemberQuerySet, Store, User, on_date
+from portfolios.sentences import joined
 
 PHONE_TAIL_DIGITS = 4
 SEARCH_LENGTH = 100
@@ -83,7 +84,7 @@ class MemberFilter(django_filters.FilterSet):
         """The members that the query string finds. Raises FilterError."""
         if not self.is_valid():
             problems = [f"{self.filters[name].label}: {error}" for name, (error, *_more) in self.errors.items()]
-            raise FilterError(" ".join(map(str, problems)))
+            raise FilterError(joined(*problems))
         members: QuerySet[Member] = self.qs
         return members
 

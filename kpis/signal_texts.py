@@ -6,6 +6,7 @@ from django.utils.translation import ngettext
 from commission.templatetags.money import money_text
 from kpis.gaming_signals import AT_THE_TILL, DAYS_BEFORE, SHIFT, Limits, Period
 from kpis.models import Signal
+from portfolios.sentences import joined
 
 Kind = Signal.Kind
 
@@ -78,18 +79,16 @@ def rule(kind: Kind, limits: Limits) -> str:
     by_number = _("Shown from %(least)d on.") % least
     match kind:
         case Kind.LARGE_FIRST:
-            return " ".join(
-                [
-                    _(
-                        "One ticket for at least %(amount)s. Where the time of the enrolment is known, only tickets "
-                        "up to %(minutes)d minutes after it count."
-                    )
-                    % {"amount": money_text(limits.large_amount), "minutes": AT_THE_TILL.seconds // 60},
-                    by_rate,
-                ]
+            return joined(
+                _(
+                    "One ticket for at least %(amount)s. Where the time of the enrolment is known, only tickets "
+                    "up to %(minutes)d minutes after it count."
+                )
+                % {"amount": money_text(limits.large_amount), "minutes": AT_THE_TILL.seconds // 60},
+                by_rate,
             )
         case Kind.SAME_PHONE:
-            return " ".join([_("Two people of one household may share a phone."), by_number])
+            return joined(_("Two people of one household may share a phone."), by_number)
         case Kind.NEIGHBOURHOOD:
             return (
                 _(
@@ -99,35 +98,29 @@ def rule(kind: Kind, limits: Limits) -> str:
                 % least
             )
         case Kind.NOT_AGAIN:
-            return " ".join(
-                [
-                    _("Members who enrolled %(days)d days or more ago; each is counted in one month only.")
-                    % {"days": limits.quiet_days},
-                    by_rate,
-                ]
+            return joined(
+                _("Members who enrolled %(days)d days or more ago; each is counted in one month only.")
+                % {"days": limits.quiet_days},
+                by_rate,
             )
         case Kind.OWN_NAME:
-            return " ".join(
-                [_("Names are compared: it may be another person with the same name, or the clerk as a customer."),
-                 by_number]
-            )  # fmt: skip
+            return joined(
+                _("Names are compared: it may be another person with the same name, or the clerk as a customer."),
+                by_number,
+            )
         case Kind.SERVER_SWAP:
-            return " ".join(
-                [
-                    _(
-                        "Taken back and sold again for the same amount by another server, within %(hours)d hours; or "
-                        "the server was corrected, asked for within that time."
-                    )
-                    % {"hours": SHIFT.seconds // 3600},
-                    by_number,
-                ]
+            return joined(
+                _(
+                    "Taken back and sold again for the same amount by another server, within %(hours)d hours; or "
+                    "the server was corrected, asked for within that time."
+                )
+                % {"hours": SHIFT.seconds // 3600},
+                by_number,
             )
         case Kind.WALK_IN:
-            return " ".join([_("Customers without a card are among them."), by_rate])
+            return joined(_("Customers without a card are among them."), by_rate)
         case Kind.AFTER_MONTH_END:
-            return " ".join(
-                [_("Returns in the first %(days)d days of a month.") % {"days": limits.return_days}, by_rate]
-            )
+            return joined(_("Returns in the first %(days)d days of a month.") % {"days": limits.return_days}, by_rate)
         case _other:
             return _(
                 "Reassignments that a person made; bought from %(days)d days before the change until it was recorded. "

@@ -28,6 +28,7 @@ from portfolios.enrolment import EnrolmentRefused, KnownCard, find_by_phone, hol
 from portfolios.models import Clerk, Member, Month, User
 from portfolios.months import month_days, month_number, next_number
 from portfolios.roster_files import RowProblem, TextCell
+from portfolios.sentences import joined
 
 PER_DAY = 3
 # A streak is followed back for so many months.
@@ -201,7 +202,7 @@ def _neighbourhood(text: str) -> str:
     try:
         return str(TextCell(100, required=True).clean(text.strip()))
     except RowProblem as problem:
-        raise ProfileError(f"{problem.reason} {problem.remedy}".strip(), field="neighbourhood") from problem
+        raise ProfileError(joined(problem.reason, problem.remedy), field="neighbourhood") from problem
 
 
 # --- How far: today, the streak, the month ---------------------------------------------------------------------------

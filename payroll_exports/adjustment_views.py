@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from commission.money import AmountError, amount_fault, parse_amount
-from commission.tables import in_currency
+from commission.tables import currency, in_currency
 from payroll_exports.adjustment_models import Adjustment, AdjustmentQuerySet
 from payroll_exports.adjustments import (
     AdjustmentRefused,
@@ -107,6 +107,7 @@ def adjustments(request: HttpRequest, month: int) -> HttpResponse:
         "clerks": Clerk.objects.filter(left_on__isnull=True) if may_ask else [],
         "approved_amount": seen.approved().aggregate(total=Sum("amount", default=0))["total"],
         "amount_heading": in_currency(_("Amount")),
+        "currency": currency(),
         "months": month_choices(shown, lambda other: reverse("adjustments", args=[other.pk])),
     }
     return render(request, "payroll_exports/adjustments.html", context, status=422 if request.method == "POST" else 200)

@@ -4,8 +4,10 @@ from django.core.paginator import Paginator
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
+from commission.tables import in_currency
 from payroll_exports.close_checklist import unattributed_parts
 from payroll_exports.views import for_readers
 from portfolios.models import Member, Month, Store
@@ -23,6 +25,7 @@ def unattributed_tickets(request: HttpRequest, month: int) -> HttpResponse:
     context = {
         "here": "months",
         "month": shown,
+        "amount_heading": in_currency(_("Commissionable")),
         "page": Paginator(parts, TICKETS_PER_PAGE).get_page(request.GET.get("page")),
     }
     return render(request, "payroll_exports/unattributed_tickets.html", context)

@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from commission.tables import in_currency
+from commission.tables import currency, in_currency
 from payroll_exports.adjustments import AdjustmentRefused
 from payroll_exports.leavers_debts import ask_write_off, leavers_debts
 from payroll_exports.models import Adjustment
@@ -37,6 +37,7 @@ def debts(request: HttpRequest) -> HttpResponse:
         "written_off": written_off,
         "written_off_amount": written_off.aggregate(total=Sum("amount", default=0))["total"],
         "amount_heading": in_currency(_("Amount")),
+        "currency": currency(),
     }
     return render(request, "payroll_exports/leavers_debts.html", context)
 

@@ -25,6 +25,7 @@ from payroll_exports.payslip_addresses import TooManyLinks, address_of_token, co
 from payroll_exports.payslip_mail import send_again, to_be_mailed, with_mail_state
 from payroll_exports.views import View, for_hr, for_readers
 from portfolios.models import Clerk, Month
+from portfolios.sentences import joined
 from portfolios.views import month_choices, reader
 
 PAYSLIPS_PER_PAGE = 50
@@ -59,7 +60,7 @@ def type_payslip_address(request: HttpRequest) -> HttpResponse:
             link=request.build_absolute_uri(reverse("confirm_payslip_address", args=["TOKEN"])),
         )
     except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
+        messages.error(request, joined(*error.messages))
     except TooManyLinks:
         messages.error(request, _("That was often enough for one day: try again tomorrow."))
     except (SMTPException, OSError):

@@ -29,6 +29,7 @@ from portfolios.months import first_open_day
 from portfolios.output_files import safe_text
 from portfolios.resources import ClerkResource, PostingResource
 from portfolios.roster_files import DatedResource, ReferenceCell, RosterResource, TextCell, closed_month
+from portfolios.sentences import joined
 
 # In the order in which they build on each other.
 UNDOABLE: tuple[type[RosterResource], ...] = (
@@ -163,4 +164,4 @@ def _refuse(problems: list[str]) -> None:
     if problems:
         more = len(problems) - _SHOWN_PROBLEMS
         shown = [*problems[:_SHOWN_PROBLEMS], *([_("And %(count)d more.") % {"count": more}] if more > 0 else [])]
-        raise UndoRefused(_("Nothing was taken back. %(why)s") % {"why": " ".join(shown)})
+        raise UndoRefused(_("Nothing was taken back. %(why)s") % {"why": joined(*shown)})

@@ -19,6 +19,7 @@ from portfolios.bindings import enrolments
 from portfolios.models import BindingBatch, Clerk, Member, Posting, Store, User, on_date
 from portfolios.months import first_open_day
 from portfolios.roster_files import NumberCell, RowProblem, TextCell
+from portfolios.sentences import joined
 
 SOURCE = "enrolment"
 
@@ -215,7 +216,7 @@ def _text(text: str, *, field: str) -> str:
     try:
         return str(cell.clean(text.strip()))
     except RowProblem as problem:
-        raise EnrolmentRefused(f"{problem.reason} {problem.remedy}".strip(), field=field) from problem
+        raise EnrolmentRefused(joined(problem.reason, problem.remedy), field=field) from problem
 
 
 def _next_number(store: Store) -> str:

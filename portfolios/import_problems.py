@@ -16,6 +16,8 @@ from typing import NamedTuple, Self, TextIO
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from portfolios.sentences import joined
+
 SHOWN = 1_000
 
 
@@ -36,7 +38,7 @@ class ImportProblem(NamedTuple):
         if self.column:
             place += _(", column %(column)s") % {"column": self.column}
         found = f" [{self.value}]" if self.value else ""
-        return f"{place}{found}: {self.reason} {self.remedy}".rstrip()
+        return f"{place}{found}: {joined(self.reason, self.remedy)}"
 
 
 class ImportRefused(ValueError):

@@ -1,7 +1,7 @@
 """Sentences that make one text."""
 
 # Chinese stops bring their own room.
-_WIDE = ("。", "！", "？", "；", "：")
+WIDE_STOPS = ("。", "！", "？", "；", "：")
 
 
 def joined(*sentences: object) -> str:
@@ -11,5 +11,5 @@ def joined(*sentences: object) -> str:
     """
     text = ""
     for sentence in filter(None, map(str, sentences)):
-        text += sentence if not text or text.endswith(_WIDE) else f" {sentence}"
+        text += sentence if not text or text.endswith(WIDE_STOPS) else f" {sentence}"
     return text

@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from python_calamine import CalamineError, CalamineWorkbook
 
 from portfolios.roster_files import Cell, NumberCell, RatioCell, RowProblem, TextCell
+from portfolios.sentences import joined
 
 # What a workbook may unpack to, and hold: a sheet is held in memory, with every cell up to its farthest one.
 MAX_UNPACKED_BYTES = 200_000_000
@@ -47,7 +48,7 @@ class WorkbookError(ValueError):
     """A workbook that cannot be read as a whole: the reason, and the remedy."""
 
     def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(f"{reason} {remedy}")
+        super().__init__(joined(reason, remedy))
         self.reason = reason
         self.remedy = remedy
 

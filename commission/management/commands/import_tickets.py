@@ -13,6 +13,7 @@ from tqdm import tqdm
 from commission.money import format_amount
 from commission.ticket_import import TicketReport, import_tickets
 from portfolios.import_problems import ImportRefused
+from portfolios.sentences import joined
 
 
 class Command(BaseCommand):
@@ -46,7 +47,7 @@ class Command(BaseCommand):
                         self.stderr.write(str(problem))
                     if (more := refused.problems.count - len(refused.problems.shown)) > 0:
                         self.stderr.write(_("... and %(count)s more.") % {"count": f"{more:,}"})
-                    raise CommandError(f"{path}: {refused}{_others(place, len(files))}") from None
+                    raise CommandError(joined(f"{path}: {refused}", _others(place, len(files)))) from None
                 except (OSError, OperationalError) as error:
                     bar.close()
                     reason = str(error).strip().rstrip(".")
@@ -54,7 +55,7 @@ class Command(BaseCommand):
                         "%(path)s: nothing was imported, the disk or the database failed: %(reason)s. Put that "
                         "right and import the file again."
                     ) % {"path": path, "reason": reason}
-                    raise CommandError(sentence + _others(place, len(files))) from error
+                    raise CommandError(joined(sentence, _others(place, len(files)))) from error
             self.stdout.write(self.style.SUCCESS(_sentence(report, dry_run)))
 
 
@@ -62,10 +63,10 @@ def _others(before: int, files: int) -> str:
     """What became of the other files when one was refused."""
     parts = []
     if before:
-        parts.append(" " + _("Files imported before it, which stay: %(count)d.") % {"count": before})
+        parts.append(_("Files imported before it, which stay: %(count)d.") % {"count": before})
     if before + 1 < files:
-        parts.append(" " + _("Files not read: %(count)d.") % {"count": files - before - 1})
-    return "".join(parts)
+        parts.append(_("Files not read: %(count)d.") % {"count": files - before - 1})
+    return joined(*parts)
 
 
 def _sentence(report: TicketReport, dry_run: bool) -> str:
