@@ -26,6 +26,9 @@ from payroll_exports.payslip_files import make_payslip_files, payslip_pdf
 from payroll_exports.payslip_mail import MailServerFailed, mail_payslips
 from portfolios.models import Month, User
 
+# A message, in the language of the moment.
+Said = Callable[[], str]
+
 # Payslips that a Celery worker makes in one go.
 _BATCH = 20
 
@@ -78,12 +81,15 @@ def _start_beside(kind: Job.Kind, month: Month, by: User, language: str) -> Job:
 
 def cancel(job: Job) -> bool:
     """Ends a job that is not a close; files that are made stay, and mails that are sent. False where it had ended."""
-    messages = {
-        Job.Kind.DRAFT: _("Cancelled. Nothing was drafted."),
-        Job.Kind.MAIL: _("Cancelled. What was mailed stays so."),
-    }
-    message = messages.get(Job.Kind(job.kind), _("Cancelled. What was made is kept."))
-    return job.can_be_cancelled and _finish(job, Job.State.CANCELLED, message)
+
+    def said() -> str:
+        messages = {
+            Job.Kind.DRAFT: _("Cancelled. Nothing was drafted."),
+            Job.Kind.MAIL: _("Cancelled. What was mailed stays so."),
+        }
+        return messages.get(Job.Kind(job.kind), _("Cancelled. What was made is kept."))
+
+    return job.can_be_cancelled and _finish(job, Job.State.CANCELLED, said)
 
 
 def _job(kind: Job.Kind, month: Month, by: User) -> tuple[Job, bool]:
@@ -115,7 +121,7 @@ def make_on_worker(job_id: int, payslips: list[int], language: str) -> None:
     """Makes some of a job's payslips; whoever makes the last one finishes the job."""
     job = Job.objects.get(pk=job_id)
 
-    def make() -> str | None:
+    def make() -> Said | None:
         for payslip in Payslip.objects.filter(pk__in=payslips, file__isnull=True):
             _tell(job)
             payslip_pdf(payslip)
@@ -126,8 +132,8 @@ def make_on_worker(job_id: int, payslips: list[int], language: str) -> None:
 
 
 def run_job(job: Job, *, language: str) -> None:
-    """Does the job's work and writes into its row how it ended, in `language`."""
-    works: dict[Job.Kind, Callable[[Job], str | None]] = {
+    """Does the job's work in `language` and writes into its row how it ended."""
+    works: dict[Job.Kind, Callable[[Job], Said | None]] = {
         Job.Kind.DRAFT: _draft,
         Job.Kind.CLOSE: _close,
         Job.Kind.PAYSLIP_FILES: _payslip_files,
@@ -142,29 +148,42 @@ def _begin(job: Job) -> bool:
     return bool(Job.objects.unfinished().filter(pk=job.pk).update(state=Job.State.RUNNING, heard_at=timezone.now()))
 
 
-def _run(job: Job, work: Callable[[], str | None], language: str) -> None:
+def _run(job: Job, work: Callable[[], Said | None], language: str) -> None:
     """Does the work; the job is done where it comes back with a message."""
     with override(language):
         try:
-            message = work()
+            said = work()
         except _Cancelled:
             return
         except (CloseRefused, PayRunRefused) as refused:
-            _finish(job, Job.State.FAILED, str(refused))
+            # Worded where it was found out: in the language of whoever started the job.
+            reasons = str(refused)
+            _finish(job, Job.State.FAILED, lambda: reasons)
         except MailServerFailed as failed:
-            said = _("The mail server does not let us in: %(said)s. What was not sent yet can be sent later.")
-            _finish(job, Job.State.FAILED, said % {"said": failed})
+            answer = {"said": str(failed)}
+            _finish(
+                job,
+                Job.State.FAILED,
+                lambda: (
+                    _("The mail server does not let us in: %(said)s. What was not sent yet can be sent later.") % answer
+                ),
+            )
         except Exception:
             # Whoever waits for it must learn that it ended; the operator finds the cause in the log.
-            _finish(job, Job.State.FAILED, _("It stopped with an error; the operator finds it in the log."))
+            _finish(job, Job.State.FAILED, lambda: _("It stopped with an error; the operator finds it in the log."))
             raise
         else:
-            if message is not None:
-                _finish(job, Job.State.DONE, message)
+            if said is not None:
+                _finish(job, Job.State.DONE, said)
 
 
-def _finish(job: Job, state: Job.State, message: str) -> bool:
-    ended = {"state": state, "message": message, "finished_at": timezone.now()}
+def _finish(job: Job, state: Job.State, said: Said) -> bool:
+    """Writes into the row how it ended, in each language."""
+    messages = {}
+    for language, _name in settings.LANGUAGES:
+        with override(language):
+            messages[language] = said()
+    ended = {"state": state, "messages": messages, "finished_at": timezone.now()}
     return bool(Job.objects.unfinished().filter(pk=job.pk).update(**ended))
 
 
@@ -186,22 +205,27 @@ def _draft(job: Job) -> None:
     with transaction.atomic():
         draft(job.month, by=job.started_by)
         # With the run or not at all: nothing is drafted that was cancelled, or that another run of the job has drafted.
-        if not _finish(job, Job.State.DONE, ""):
+        if not _finish(job, Job.State.DONE, str):
             raise _Cancelled
 
 
-def _close(job: Job) -> str:
+def _close(job: Job) -> Said:
     run = approved_run(job.month)
     assert run.approved_by is not None, "the database holds no approved run without who approved it"
     report = close_month(job.month, approved_by=run.approved_by.get_username(), run=run)
     if report.tie_out is None:
-        return _("%(month)s was closed already.") % {"month": job.month}
-    return ngettext(
-        "%(month)s is closed, with %(count)d payslip.", "%(month)s is closed, with %(count)d payslips.", report.payslips
-    ) % {"month": job.month, "count": report.payslips}
+        return lambda: _("%(month)s was closed already.") % {"month": job.month}
+    return lambda: (
+        ngettext(
+            "%(month)s is closed, with %(count)d payslip.",
+            "%(month)s is closed, with %(count)d payslips.",
+            report.payslips,
+        )
+        % {"month": job.month, "count": report.payslips}
+    )
 
 
-def _payslip_files(job: Job) -> str:
+def _payslip_files(job: Job) -> Said:
     def tell(_made: int, _lacking: int) -> None:
         _tell(job)
 
@@ -211,20 +235,25 @@ def _payslip_files(job: Job) -> str:
     return _made(job, total)
 
 
-def _mail(job: Job) -> str:
+def _mail(job: Job) -> Said:
     sent, refused = mail_payslips(job.month, tell=partial(_write, job))
-    mailed = ngettext("%(count)d payslip is mailed.", "%(count)d payslips are mailed.", sent) % {"count": sent}
-    if not refused:
-        return mailed
-    return f"{mailed} " + ngettext(
-        "The mail server refused %(count)d.", "The mail server refused %(count)d.", refused
-    ) % {"count": refused}
+
+    def said() -> str:
+        mailed = ngettext("%(count)d payslip is mailed.", "%(count)d payslips are mailed.", sent) % {"count": sent}
+        if not refused:
+            return mailed
+        return f"{mailed} " + ngettext(
+            "The mail server refused %(count)d.", "The mail server refused %(count)d.", refused
+        ) % {"count": refused}
+
+    return said
 
 
-def _made(job: Job, total: int) -> str:
+def _made(job: Job, total: int) -> Said:
     """What is made of all payslips, in the job's language, and the message that they are there."""
     for _report in month_reports(job.month, language=get_language() or settings.LANGUAGE_CODE):
         _tell(job)
-    return ngettext("%(count)d payslip is made as PDF.", "All %(count)d payslips are made as PDF.", total) % {
-        "count": total
-    }
+    return lambda: (
+        ngettext("%(count)d payslip is made as PDF.", "All %(count)d payslips are made as PDF.", total)
+        % {"count": total}
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from payroll_exports.adjustment_models import Adjustment as Adjustment
 from payroll_exports.applied_imports import AppliedImport as AppliedImport
@@ -182,7 +183,8 @@ class Job(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
     done = models.PositiveIntegerField(_("done"), default=0)
     total = models.PositiveIntegerField(_("total"), default=0)
-    message = models.TextField(_("message"), blank=True)
+    # How it ended, by language.
+    messages = models.JSONField(_("message"), default=dict, blank=True)
     started_by = models.ForeignKey(User, models.PROTECT, related_name="+", verbose_name=_("started by"))
     started_at = models.DateTimeField(_("started at"), auto_now_add=True)
     heard_at = models.DateTimeField(_("last heard of"), default=timezone.now)
@@ -210,6 +212,11 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.month}"
+
+    @property
+    def message(self) -> str:
+        """How it ended, in the reader's language."""
+        return str(self.messages.get(get_language() or settings.LANGUAGE_CODE, ""))
 
     @property
     def can_be_cancelled(self) -> bool:

@@ -56,7 +56,7 @@ class Cast:
             kind=Job.Kind.CLOSE,
             month=self.january,
             state=Job.State.DONE,
-            message="2026-01 is closed.",
+            messages={"en": "2026-01 is closed.", "zh-hans": "2026-01 已结账。"},
             started_by=second_hr,
             finished_at=timezone.now(),
         )

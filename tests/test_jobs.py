@@ -46,6 +46,15 @@ class TestClose:
         again = start_close(cast.february, by=cast.users["hr"], language="en")
         assert again.message == "2026-02 was closed already."
 
+    def test_whoever_looks_reads_how_it_ended_in_the_own_language(self, cast):
+        cast.approved_run(cast.february)
+        start_close(cast.february, by=cast.users["hr"], language="en")
+        for language, said in (
+            ("en", "2026-02 is closed, with 6 payslips."),
+            ("zh-hans", "2026-02 已结账，共 6 张工资条。"),
+        ):
+            assert said in cast.client("auditor", language).get(reverse("month", args=[202602])).content.decode()
+
     def test_without_an_approved_run_nothing_starts(self, cast):
         with pytest.raises(CloseRefused, match="one person drafts it, another approves it"):
             start_close(cast.february, by=cast.users["hr"], language="en")
