@@ -174,7 +174,10 @@ def _encoded(text: str, profile: ExportProfile) -> bytes:
         return text.encode(profile.encoding)
     except UnicodeEncodeError as error:
         raise ExportRefused(
-            _("%(text)s cannot be written as %(encoding)s: choose another encoding.")
+            _(
+                "%(text)s cannot be written as %(encoding)s: choose another encoding in the profile's form. UTF-8 and "
+                "GB18030 have every character."
+            )
             % {"text": text[error.start : error.end], "encoding": profile.get_encoding_display()}
         ) from error
 
@@ -211,7 +214,10 @@ def _lodas(table: ProfileTable, profile: ExportProfile, month: Month) -> bytes:
             digits = _LODAS_DIGITS.get(heading)
             if digits and not re.fullmatch(rf"[1-9][0-9]{{0,{digits - 1}}}", cell):
                 raise ExportRefused(
-                    _("%(value)s is no %(heading)s for LODAS: it takes at most %(digits)d digits without a leading 0.")
+                    _(
+                        "%(value)s is no %(heading)s for LODAS: it takes at most %(digits)d digits without a leading "
+                        "0. Give another in the profile's form, for a clerk under the numbers in the other system."
+                    )
                     % {"value": cell, "heading": heading, "digits": digits}
                 )
             if re.search(r"[;\r\n]", cell):

@@ -305,7 +305,10 @@ def _code(profile: ExportProfile, earning: str, deduction: str, amount: int, cle
         return earning
     if profile.sign == Sign.NEVER_NEGATIVE and not deduction:
         raise ExportRefused(
-            _("Clerk %(clerk)s has %(amount)s under %(code)s, which has no code for deductions: give it one.")
+            _(
+                "Clerk %(clerk)s has %(amount)s under %(code)s, which has no code for deductions: give it one in the "
+                "profile's form."
+            )
             % {"clerk": clerk.clerk_no, "amount": format_amount(amount), "code": earning}
         )
     return deduction or earning
@@ -372,6 +375,6 @@ class _Cells(NamedTuple):
         if value or column.source == Source.REFERENCE_OR_CLERK_NO:
             return value or self.clerk.clerk_no
         raise ExportRefused(
-            _("Clerk %(clerk)s has no %(name)s: add it to the numbers in the other system.")
+            _("Clerk %(clerk)s has no %(name)s: add it in the profile's form, to the numbers in the other system.")
             % {"clerk": f"{self.clerk.clerk_no} {self.clerk.clerk_name}", "name": column.detail}
         )

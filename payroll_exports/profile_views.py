@@ -16,7 +16,7 @@ from payroll_exports.line_codes import LineCode
 from payroll_exports.models import ExportProfile, FileRecord
 from payroll_exports.profile_files import ProfileRun, preview_rows, record, run_profile
 from payroll_exports.profile_forms import CopyForm, ProfileForm, chosen_columns, column_forms
-from payroll_exports.profile_rows import OPEN, columns_of, missing_references, profile_problems
+from payroll_exports.profile_rows import OPEN, Source, columns_of, missing_references, profile_problems
 from payroll_exports.ready_profiles import READY, ready_profile
 from payroll_exports.tables import FileRecordTable
 from payroll_exports.views import for_hr, for_readers
@@ -100,6 +100,8 @@ def export_profile(request: HttpRequest, pk: int) -> HttpResponse:
         "missing": missing,
         "months": [Choice(f"?{urlencode({'month': one.name})}", one.name, "", one == month) for one in closed],
         "columns": columns_of(profile),
+        # Else what is lacking is a number in the other system.
+        "lacks_documents": bool(missing) and all(column.source != Source.REFERENCE for column in columns_of(profile)),
     }
     if run:
         context |= _preview(run, with_references=reader(request).is_hr)

@@ -57,7 +57,9 @@ def test_from_a_ready_profile_to_a_file_on_record(cast: Cast) -> None:
     client = cast.client("hr")
     profile = copied(client, "frappe")
     page = reverse("export_profile", args=[profile.pk])
-    assert "question mark: company" in client.get(page).content.decode()
+    refused = client.get(page).content.decode()
+    assert "question mark: company" in refused
+    assert f'<a href="{reverse("edit_export_profile", args=[profile.pk])}">Put it right in the profile' in refused
 
     # The company is filled in, the name goes to the front, the currency goes away, a column is added.
     end = len(profile.columns)
@@ -112,10 +114,24 @@ def test_a_refused_run_says_why_and_leaves_no_record(cast: Cast) -> None:
     page = client.get(reverse("export_profile", args=[profile.pk])).content.decode()
     assert "has no payslip_id" in page
     assert "C1, C3, C4" in page
+    form = reverse("edit_export_profile", args=[profile.pk])
+    assert f'<a href="{form}#id_references">Put it right' in page
+    assert 'id="id_references"' in client.get(form).content.decode()
+    seen = cast.client("auditor").get(reverse("export_profile", args=[profile.pk])).content.decode()
+    assert form not in seen
+    assert "HR puts it right." in seen
     answer = client.post(reverse("run_export_profile", args=[profile.pk, 202601]), follow=True)
     assert "has no payslip_id" in answer.content.decode()
     assert not FileRecord.objects.exists()
     assert client.post(reverse("run_export_profile", args=[profile.pk, 202602])).status_code == 404
+
+
+def test_who_lacks_a_document_is_sent_to_the_roster(cast: Cast) -> None:
+    profile = copied(cast.client("hr"), "income_tax")
+    page = cast.client("hr").get(reverse("export_profile", args=[profile.pk])).content.decode()
+    assert "has no identity document: import identity_documents.csv." in page
+    assert f'<a href="{reverse("roster")}">Bring identity documents in with the roster</a>' in page
+    assert "Put it right in the profile" not in page
 
 
 def test_identity_numbers_are_masked_on_the_page_and_unseen_by_an_auditor(cast: Cast) -> None:
