@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from portfolios.database_rules import AppendOnly, OpenMonthOnly
 from portfolios.models import Binding, BindingBatch, Clerk, Member, Month, Store, User
@@ -44,7 +45,7 @@ class Inquiry(models.Model):
     class State(models.TextChoices):
         OPEN = "open", _("waits for an answer")
         GRANTED = "granted", _("granted")
-        REFUSED = "refused", _("refused")
+        REFUSED = "refused", pgettext_lazy("inquiry", "refused")
         WITHDRAWN = "withdrawn", _("withdrawn")
 
     claim = models.CharField(_("question"), max_length=10, choices=Claim)

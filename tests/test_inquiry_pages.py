@@ -120,6 +120,8 @@ def test_held_at_the_close_each_reads_the_own(cast: Cast, wang: Client, zhang: C
     hr = cast.client("hr")
     assert "2026-02 is closed, and its tickets stay as they are." in main(hr.get(page))
     hr.post(reverse("answer_inquiry", args=[Inquiry.objects.get().pk]), {"refuse": "1", "reason": "no"})
+    # Not the word for a member who wants no calls, who is "refused" in English too.
+    assert "未采纳" in main(cast.client("hr", "zh-hans").get(page))
     assert "1.80 paid with the payslip of 2026-03" in main(zhang.get(page))
     assert "1.80" not in main(wang.get(page))
 
