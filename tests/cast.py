@@ -4,7 +4,9 @@
 closed, 赵 (C4) of the second store has a walk-in of 50.00 (1.50) in it. In February 李 sold the member 300.00 (9.00).
 """
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from django.db import transaction
 from django.http import HttpResponseBase
@@ -23,6 +25,11 @@ from payroll_exports.pay_run_steps import approve, review
 from payroll_exports.pay_run_steps import draft as draft_run
 from portfolios.models import Clerk, Month, Posting, Store, User
 from tests.small_chain import SmallChain, day
+
+
+def without_tokens(response: Any) -> str:
+    """The page but for its tokens, which may hold any letters."""
+    return re.sub(r"\b[A-Za-z0-9]{64}\b", "", response.content.decode())
 
 
 class Cast:

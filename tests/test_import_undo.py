@@ -13,6 +13,7 @@ from payroll_exports.applied_imports import AppliedImport
 from payroll_exports.models import IdentityDocument, Salary
 from payroll_exports.roster import import_roster
 from portfolios.models import Clerk, Month, User
+from tests.cast import without_tokens
 from tests.small_chain import SmallChain
 from tests.test_roster_import import ROSTER, close_until, contents, write
 from tests.test_roster_pages import Files, confirm, logged_in, upload
@@ -155,7 +156,7 @@ def test_an_import_of_members_is_not_taken_back_here(hr: Client, roster: None) -
 def test_an_auditor_reads_an_import_without_identity_numbers_and_its_record_stays(hr: Client, roster: None) -> None:
     applied = imported(hr, {"identity_documents.csv": DOCUMENTS + "001,foreign_passport,P7654321\n"})
     auditor = logged_in("auditor", User.Office.AUDITOR)
-    page = auditor.get(reverse("applied_import", args=[applied.pk])).content.decode()
+    page = without_tokens(auditor.get(reverse("applied_import", args=[applied.pk])))
     assert "•••" in page
     assert "P7" not in page
     assert reverse("undo_import", args=[applied.pk]) not in page

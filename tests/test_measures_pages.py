@@ -21,7 +21,7 @@ from kpis.movement_pictures import MOVEMENT
 from payroll_exports.models import EarningLine, ProofBlock
 from portfolios.models import Clerk, Month, Store
 from tests.books import day
-from tests.cast import Cast, one_cast
+from tests.cast import Cast, one_cast, without_tokens
 
 pytestmark = pytest.mark.django_db
 
@@ -87,7 +87,7 @@ def test_a_clerk_s_page_reads_no_ticket(cast: Cast) -> None:
 
 
 def test_a_clerk_sees_rank_and_index_and_no_colleague(cast: Cast) -> None:
-    text = cast.client("clerk").get(reverse("measures", args=[JANUARY, "clerk", "C1"])).content.decode()
+    text = without_tokens(cast.client("clerk").get(reverse("measures", args=[JANUARY, "clerk", "C1"])))
     assert "In the store 1 of 2, index 125" in text
     assert "C3" not in text
 

@@ -433,12 +433,15 @@ def test_a_character_that_the_font_lacks_is_marked_and_named() -> None:
 
 def test_all_figures_and_signs_are_equally_wide() -> None:
     for weight in ("Rg", "Bd"):
-        font = TTFont(font_file(weight), lazy=True)
-        assert len({font["hmtx"][font.getBestCmap()[ord(sign)]][0] for sign in "0123456789+−"}) == 1
+        with TTFont(font_file(weight), lazy=True) as font:
+            assert len({font["hmtx"][font.getBestCmap()[ord(sign)]][0] for sign in "0123456789+−"}) == 1
 
 
 def test_regular_and_bold_draw_the_same_characters_and_all_of_gb2312() -> None:
-    drawable = [TTFont(font_file(weight), lazy=True).getBestCmap().keys() for weight in ("Rg", "Bd")]
+    drawable = []
+    for weight in ("Rg", "Bd"):
+        with TTFont(font_file(weight), lazy=True) as font:
+            drawable.append(font.getBestCmap().keys())
     assert drawable[0] == drawable[1]
     double_bytes = (bytes([row, cell]) for row in range(0xB0, 0xF8) for cell in range(0xA1, 0xFF))
     assert {ord(text) for pair in double_bytes if (text := pair.decode("gb2312", "ignore"))} <= drawable[0]
