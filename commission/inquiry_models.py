@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import get_language
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from portfolios.database_rules import AppendOnly, OpenMonthOnly
 from portfolios.models import Binding, BindingBatch, Clerk, Member, Month, Store, User
