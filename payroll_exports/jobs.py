@@ -25,6 +25,7 @@ from payroll_exports.pay_run_steps import PayRunRefused, approved_run, draft, re
 from payroll_exports.payslip_files import make_payslip_files, payslip_pdf
 from payroll_exports.payslip_mail import MailServerFailed, mail_payslips
 from portfolios.models import Month, User
+from portfolios.sentences import joined
 
 # A message, in the language of the moment.
 Said = Callable[[], str]
@@ -240,11 +241,8 @@ def _mail(job: Job) -> Said:
 
     def said() -> str:
         mailed = ngettext("%(count)d payslip is mailed.", "%(count)d payslips are mailed.", sent) % {"count": sent}
-        if not refused:
-            return mailed
-        return f"{mailed} " + ngettext(
-            "The mail server refused %(count)d.", "The mail server refused %(count)d.", refused
-        ) % {"count": refused}
+        missed = ngettext("The mail server refused %(count)d.", "The mail server refused %(count)d.", refused)
+        return joined(mailed, missed % {"count": refused} if refused else "")
 
     return said
 

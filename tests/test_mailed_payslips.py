@@ -21,6 +21,7 @@ from django.core.mail.backends.locmem import EmailBackend
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import override
 from pytest_django import Settings
 
 from payroll_exports import jobs
@@ -267,7 +268,10 @@ class TestRefused:
     def test_it_is_on_record_without_the_address_and_stops_nobody(self, cast: Cast) -> None:
         refusal = {"c1@home.example": (550, b"5.1.1 <C1@home.example>: no user c1 here")}
         Server.does = {"c1@home.example": SMTPRecipientsRefused(refusal)}
-        assert mailed(cast).message == "5 payslips are mailed. The mail server refused 1."
+        job = mailed(cast)
+        assert job.message == "5 payslips are mailed. The mail server refused 1."
+        with override("zh-hans"):
+            assert job.message == "已发送 5 份工资条。邮件服务器拒收 1 份。"
         refused = MailedPayslip.objects.get(state="failed")
         assert (refused.reason, refused.sent_at) == ("550 5.1.1 <…>: no user … here", None)
         said = text(cast.client("hr").get(reverse("month_mail", args=[202601])))
