@@ -45,7 +45,8 @@ def test_from_the_choice_to_winners_and_losers(cast: Cast) -> None:
     assert 'placeholder="70"' in first.content.decode()
     assert "Who wins" not in text(first)
     before = everything()
-    shown = text(client.get(reverse("what_if"), asked(cast, owner_share="60")))
+    answer = client.get(reverse("what_if"), asked(cast, owner_share="60"))
+    shown = text(answer)
     # 6.00 at 60%: 李 3.60 of it (4.20) with 3.00 of her own, 张 2.40 (1.80); 赵 keeps 1.50.
     assert "Clerks would have been paid the same, together (CNY) 0.00" in shown
     assert "Commission and accelerator 10.50" in shown
@@ -53,6 +54,9 @@ def test_from_the_choice_to_winners_and_losers(cast: Cast) -> None:
     assert "店员C3 C3 +0.60 店员C1 C1 −0.60" in shown
     assert "店员C3 C3 店1 + 0.60 1.80 → 2.40 0.00 1.80 → 2.40" in shown
     assert "店1 S1 2 0.00 9.00" in shown
+    # On a phone a row is a block, and each figure says what it is.
+    for label in ("Difference", "Commission", "Accelerator", "Together", "Commission and accelerator"):
+        assert f'data-label="{label}"' in answer.content.decode()
     assert everything() == before
 
 
