@@ -12,3 +12,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("kpis.urls")),
     path("", include("payroll_exports.urls")),
 ]
+
+handler500 = "portfolios.views.fault"

@@ -1,26 +1,34 @@
 """Home by role, the enrolment of a member, and what the pages of every app share: the switch of months."""
 
+import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.views import PasswordChangeView
 from django.contrib.messages.views import SuccessMessageMixin
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.http import require_GET, require_http_methods
+from django.views.defaults import server_error
 
 from portfolios.enrolment import SOURCE, EnrolmentRefused, find_by_phone, home_store, phone_number
 from portfolios.enrolment import enrol as enrol_member
 from portfolios.forms import EnrolmentForm
 from portfolios.models import Member, Month, User
 from portfolios.months import first_open_month
+from portfolios.sentences import joined
 
-__all__ = ["ChangePassword", "Choice", "current_month", "enrol", "enrolled", "home", "month_choices", "reader"]
+__all__ = [
+    "ChangePassword", "Choice", "current_month", "enrol", "enrolled", "fault", "home", "month_choices", "reader",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,3 +117,17 @@ def enrolled(request: HttpRequest, member_no: str) -> HttpResponse:
     made = Member.objects.filter(bindings__batch__recorded_by=reader(request), bindings__batch__source=SOURCE)
     member = get_object_or_404(made.distinct(), member_no=member_no)
     return render(request, "portfolios/enrolled.html", {"here": "my_month", "member": member})
+
+
+def fault(request: HttpRequest) -> HttpResponse:
+    """What a page says that failed: that the books are busy, where another writer held SQLite for too long."""
+    error = sys.exception()
+    if not (isinstance(error, OperationalError) and "database is locked" in str(error)):
+        return server_error(request)
+    response = render(request, "503.html", status=503)
+    response["Retry-After"] = "10"
+    if request.headers.get("HX-Request"):
+        # A part of a page has no room for a whole one: the page shows itself again, with the message.
+        messages.error(request, joined(_("The books are busy."), _("Nothing was saved."), _("Try again in a moment.")))
+        response["HX-Refresh"] = "true"
+    return response
