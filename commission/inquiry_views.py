@@ -34,8 +34,7 @@ from commission.inquiries import (
 )
 from commission.inquiry_models import Inquiry, InquiryQuerySet
 from commission.models import Sale, SalePart
-from commission.tables import currency
-from commission.templatetags.money import money_text
+from commission.templatetags.money import currency, money_text
 from commission.ticket_corrections import askable_tickets
 from portfolios.models import Member, User
 from portfolios.views import reader

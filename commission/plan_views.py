@@ -30,7 +30,8 @@ from commission.plan_changes import (
 from commission.plan_forms import EndPlanForm, PlanForm
 from commission.plan_terms import PlanTerms, read, terms_of, write_terms
 from commission.plans import lacking_rates
-from commission.tables import currency, in_currency
+from commission.tables import in_currency
+from commission.templatetags.money import currency
 from portfolios.models import OPEN_END, Store, User
 from portfolios.months import MonthError, first_open_day, month_days, month_number, next_number
 from portfolios.views import reader

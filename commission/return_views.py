@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from commission.models import Sale, SaleLine
 from commission.settlement import SettlementError, original_of, settle_return, waiting_for
-from commission.tables import currency
+from commission.templatetags.money import currency
 from portfolios.models import Month, User
 from portfolios.months import MonthError, parse_month
 from portfolios.views import reader

@@ -4,7 +4,6 @@ from decimal import Decimal
 from typing import Any
 
 import django_tables2 as tables
-from django.conf import settings
 from django.utils.functional import Promise, lazy
 from django.utils.safestring import SafeString
 from django.utils.text import format_lazy
@@ -13,12 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from commission.models import SaleLine
 from commission.money import format_bp
-from commission.templatetags.money import count, money, money_text
-
-
-def currency() -> str:
-    """The chain's currency in the reader's language."""
-    return gettext("CNY") if settings.CURRENCY == "CNY" else settings.CURRENCY
+from commission.templatetags.money import count, currency, money, money_text
 
 
 def in_currency(name: str | Promise) -> Promise:

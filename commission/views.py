@@ -18,7 +18,8 @@ from commission.explain import (
     with_parties,
 )
 from commission.models import Attribution, Plan, Sale, SaleLine
-from commission.tables import SaleLineTable, currency, in_currency
+from commission.tables import SaleLineTable, in_currency
+from commission.templatetags.money import currency
 from commission.ticket_corrections import askable_tickets
 from portfolios.models import Clerk, Month
 from portfolios.views import current_month, month_choices, reader

@@ -14,7 +14,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
 from commission.money import format_amount
-from commission.tables import currency
+from commission.templatetags.money import currency
 from commission.what_if import ClerkPay, WhatIfError, what_if
 from commission.what_if_chart import picture
 from commission.what_if_form import WhatIfForm

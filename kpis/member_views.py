@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from commission.inquiries import questionable_bindings, taken_over
-from commission.tables import currency, in_currency
+from commission.tables import in_currency
+from commission.templatetags.money import currency
 from kpis.care import may_close_complaints
 from kpis.care_views import CareForm, may_log
 from kpis.contact_results import contact_log

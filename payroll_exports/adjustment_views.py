@@ -13,7 +13,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from commission.money import AmountError, amount_fault, parse_amount
-from commission.tables import currency, in_currency
+from commission.tables import in_currency
+from commission.templatetags.money import currency
 from payroll_exports.adjustment_models import Adjustment, AdjustmentQuerySet
 from payroll_exports.adjustments import (
     AdjustmentRefused,

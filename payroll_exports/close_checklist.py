@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from commission.inquiries import waiting_inquiries
 from commission.models import Attribution, SaleLine, SalePart
-from commission.money import format_amount
+from commission.templatetags.money import currency, money_text
 from commission.ticket_corrections import waiting_corrections
 from payroll_exports.adjustments import waiting_adjustments
 from payroll_exports.leavers_debts import leavers_debts
@@ -175,8 +175,13 @@ def _waiting_adjustments(month: Month) -> CloseCheck:
         waiting.count(),
         _("Adjustments wait for a decision: what is not approved before the close is not paid."),
         [
-            _("%(name)s: %(amount)s, %(reason)s")
-            % {"name": one.clerk.name, "amount": format_amount(one.amount), "reason": one.reason}
+            _("%(name)s: %(amount)s %(currency)s, %(reason)s")
+            % {
+                "name": one.clerk.name,
+                "amount": money_text(one.amount),
+                "currency": currency(),
+                "reason": one.reason,
+            }
             for one in waiting[:_EXAMPLES]
         ],
     )
@@ -190,7 +195,8 @@ def _leavers_debts(month: Month) -> CloseCheck:
         len(debts),
         _("Leavers owe what no later pay recovers: it is carried on and on until it is written off."),
         [
-            _("%(name)s: %(amount)s") % {"name": debt.clerk.name, "amount": format_amount(debt.amount)}
+            _("%(name)s: %(amount)s %(currency)s")
+            % {"name": debt.clerk.name, "amount": money_text(debt.amount), "currency": currency()}
             for debt in debts[:_EXAMPLES]
         ],
     )

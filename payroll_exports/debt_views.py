@@ -7,7 +7,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from commission.tables import currency, in_currency
+from commission.tables import in_currency
+from commission.templatetags.money import currency
 from payroll_exports.adjustments import AdjustmentRefused
 from payroll_exports.leavers_debts import ask_write_off, leavers_debts
 from payroll_exports.models import Adjustment

@@ -12,7 +12,7 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from commission.tables import currency
+from commission.templatetags.money import currency
 from payroll_exports.journal import account_codes, journals
 from payroll_exports.journal_accounts import Account, JournalAccount
 from payroll_exports.journal_files import archive, journal_files, record

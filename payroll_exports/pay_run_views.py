@@ -18,7 +18,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from commission.money import format_amount
-from commission.tables import currency, in_currency
+from commission.tables import in_currency
+from commission.templatetags.money import currency
 from kpis.change_charts import before_after
 from payroll_exports import pay_run_steps
 from payroll_exports.close_checklist import CloseRefused

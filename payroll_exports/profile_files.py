@@ -32,6 +32,8 @@ _EXCEL_DATES = {"%Y-%m-%d": "yyyy-mm-dd", "%d.%m.%Y": "dd.mm.yyyy", "%m/%d/%Y": 
 _SHEET_NAME = re.compile(r"[\[\]:*?/\\']")
 # Of a LODAS file: what stands in these columns has so many digits at most, and does not begin with a zero.
 _LODAS_DIGITS = {"pnr#bwd": 5, "la_eigene#bwd": 4}
+# So many of the values that do not fit are named.
+_NAMED = 10
 _LODAS_RECORD = "u_lod_bwd_buchung_standard"
 TOTALS_NAME = "control-totals.json"
 
@@ -92,7 +94,10 @@ class ProfileRun(NamedTuple):
 def run_profile(profile: ExportProfile, month: Month) -> ProfileRun:
     """Makes a profile's files for a closed month and reads each back. Raises ExportRefused."""
     files = []
-    for table in profile_tables(profile, month):
+    tables = profile_tables(profile, month)
+    if profile.layout == Layout.LODAS:
+        _refuse_what_lodas_cannot_hold(tables, profile)
+    for table in tables:
         content = _WRITERS[Layout(profile.layout)](table, profile, month)
         _check(content, table, profile)
         parts = [month.name, profile.name, *filter(None, [table.store_no])]
@@ -200,6 +205,37 @@ def _json(table: ProfileTable, profile: ExportProfile, month: Month) -> bytes:
     return (json.dumps(objects, ensure_ascii=False, indent=1) + "\n").encode()
 
 
+def _refuse_what_lodas_cannot_hold(tables: list[ProfileTable], profile: ExportProfile) -> None:
+    """Raises ExportRefused with all that does not fit, so that whoever puts it right does it once."""
+    problems = []
+    for place, column in enumerate(tables[0].columns if tables else []):
+        digits = _LODAS_DIGITS.get(column.heading)
+        # Each once, in the order of the rows.
+        cells = dict.fromkeys(_text(row[place], profile) for table in tables for row in table.rows)
+        unfit = [cell for cell in cells if digits and not re.fullmatch(rf"[1-9][0-9]{{0,{digits - 1}}}", cell)]
+        if unfit:
+            problems.append(
+                _(
+                    "%(heading)s for LODAS has at most %(digits)d digits and no leading 0, which is not so of: "
+                    "%(values)s. Give others in the profile's form, for clerks under the numbers in the other system."
+                )
+                % {"heading": column.heading, "digits": digits, "values": _first_of(unfit)}
+            )
+        broken = [cell for cell in cells if re.search(r"[;\r\n]", cell)]
+        if broken:
+            problems.append(
+                _("LODAS cannot hold a semicolon or a line end, which column %(heading)s has in: %(values)s.")
+                % {"heading": column.heading, "values": _first_of([" ".join(cell.splitlines()) for cell in broken])}
+            )
+    if problems:
+        raise ExportRefused("\n".join(problems))
+
+
+def _first_of(values: list[str]) -> str:
+    named, more = ", ".join(values[:_NAMED]), len(values) - _NAMED
+    return _("%(named)s and %(count)d more") % {"named": named, "count": more} if more > 0 else named
+
+
 def _lodas(table: ProfileTable, profile: ExportProfile, month: Month) -> bytes:
     headings = [column.heading for column in table.columns]
     lines = [
@@ -208,23 +244,7 @@ def _lodas(table: ProfileTable, profile: ExportProfile, month: Month) -> bytes:
         f"1;{_LODAS_RECORD};{';'.join(headings)};",
         "[Bewegungsdaten]",
     ]
-    for row in table.rows:
-        cells = [_text(cell, profile) for cell in row]
-        for heading, cell in zip(headings, cells, strict=True):
-            digits = _LODAS_DIGITS.get(heading)
-            if digits and not re.fullmatch(rf"[1-9][0-9]{{0,{digits - 1}}}", cell):
-                raise ExportRefused(
-                    _(
-                        "%(value)s is no %(heading)s for LODAS: it takes at most %(digits)d digits without a leading "
-                        "0. Give another in the profile's form, for a clerk under the numbers in the other system."
-                    )
-                    % {"value": cell, "heading": heading, "digits": digits}
-                )
-            if re.search(r"[;\r\n]", cell):
-                raise ExportRefused(
-                    _("%(value)s has a semicolon or a line end, which LODAS cannot hold.") % {"value": cell}
-                )
-        lines.append(f"1;{';'.join(cells)};")
+    lines += [f"1;{';'.join(_text(cell, profile) for cell in row)};" for row in table.rows]
     return _encoded("\r\n".join([*lines, ""]), profile)
 
 

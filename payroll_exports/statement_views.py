@@ -7,7 +7,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from commission.tables import currency, in_currency
+from commission.tables import in_currency
+from commission.templatetags.money import currency
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import EarningLine, Payslip
 from payroll_exports.pay_pictures import mark_of

@@ -28,7 +28,8 @@ from commission.bands import band_plan
 from commission.explain import clerk_rows, entry, with_parties
 from commission.inquiries import news
 from commission.models import Attribution, Plan
-from commission.tables import currency, in_currency
+from commission.tables import in_currency
+from commission.templatetags.money import currency
 from kpis.care_views import glance
 from kpis.models import Signal
 from payroll_exports import clerk_month as months_of_clerks

@@ -62,7 +62,7 @@ def test_what_is_approved_is_paid(desk: Desk) -> None:
     # 1,500 + 5,000 - 800
     assert desk.lines() == [("WALK_IN", 1, 1_500), ("ADJUSTMENT", 2, 4_200)]
     (check,) = [one for one in close_checklist(desk.january, day("02-01")) if one.code == "waiting_adjustment"]
-    assert (check.blocks, check.count, check.examples) == (False, 1, ["店员C1: 999.00, not decided"])
+    assert (check.blocks, check.count, check.examples) == (False, 1, ["店员C1: 999.00 CNY, not decided"])
     close_month(desk.january, approved_by="test")
     assert Payslip.objects.get(clerk=desk.chain.li).paid_amount == 5_700
     assert list(verify([Month.objects.get(pk=202601)])) == []

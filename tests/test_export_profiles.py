@@ -167,8 +167,22 @@ def test_adp_paydata(february: Month, hr: User) -> None:
 def test_datev_lodas(february: Month, hr: User) -> None:
     profile = filled_in("datev", hr)
     profile.codes["BASE"] = ["1000", ""]
-    with pytest.raises(ExportRefused, match="C1 is no pnr#bwd for LODAS"):
+    with pytest.raises(ExportRefused) as refused:
         run_profile(profile, february)
+    assert str(refused.value) == (
+        "pnr#bwd for LODAS has at most 5 digits and no leading 0, which is not so of: C1. Give others in the profile's "
+        "form, for clerks under the numbers in the other system."
+    )
+    # C1 has three rows and C3 two, now that what they carry on is under another code than what was taken back.
+    profile.references = {"C1": {"pnr": "012345"}}
+    profile.codes["OWN_ABSENT"] = profile.codes["CLAWBACK"] = ["90000", ""]
+    with pytest.raises(ExportRefused) as refused:
+        run_profile(profile, february)
+    assert [problem.split(". Give")[0] for problem in str(refused.value).splitlines()] == [
+        "pnr#bwd for LODAS has at most 5 digits and no leading 0, which is not so of: 012345, C3",
+        "la_eigene#bwd for LODAS has at most 4 digits and no leading 0, which is not so of: 90000",
+    ]
+    profile.codes["OWN_ABSENT"] = profile.codes["CLAWBACK"] = ["9000", ""]
     profile.references = {f"C{number}": {"pnr": str(100 + number)} for number in range(1, 5)}
     (file,) = run_profile(profile, february).files
     assert file.name == "2026-02-my-datev.txt"
@@ -190,6 +204,18 @@ def test_datev_lodas(february: Month, hr: User) -> None:
             "",
         ]
     )
+
+
+def test_of_many_numbers_that_do_not_fit_ten_are_named(hr: User) -> None:
+    chain = SmallChain()
+    for number in range(13):
+        clerk = chain.clerk(f"N{number:02}")
+        Salary.objects.create(clerk=clerk, monthly_base_amount=100_000, valid_from=day("01-01"))
+    close_month(chain.month(202601), approved_by="test")
+    profile = filled_in("datev", hr)
+    profile.codes["BASE"] = ["1000", ""]
+    with pytest.raises(ExportRefused, match="not so of: N00, N01, N02, N03, N04, N05, N06, N07, N08, N09 and 3 more"):
+        run_profile(profile, Month.objects.get(pk=202601))
 
 
 def test_the_income_tax_sheet_has_its_24_columns_and_every_clerk(february: Month, hr: User) -> None:

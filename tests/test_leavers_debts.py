@@ -38,7 +38,7 @@ def test_from_the_debt_to_its_write_off() -> None:
     (debt,) = leavers_debts(march)
     assert (debt.clerk, debt.store, debt.amount, debt.write_off) == (chain.li, chain.first, 1_500, None)
     (check,) = [one for one in close_checklist(march, day("2026-04-01")) if one.code == "leavers_debt"]
-    assert (check.blocks, check.count, check.examples) == (False, 1, ["店员C1: 15.00"])
+    assert (check.blocks, check.count, check.examples) == (False, 1, ["店员C1: 15.00 CNY"])
 
     with pytest.raises(AdjustmentRefused, match="owes nothing"):
         ask_write_off(chain.wang, reason="left", asked_by=fang)

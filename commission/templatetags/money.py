@@ -1,14 +1,21 @@
 """Amounts as a ledger shows them: -1234.5 yuan is −1,234.50, with a true minus sign and in the colour of a loss."""
 
 from django import template
+from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from commission.money import format_amount
 
 register = template.Library()
 
 MINUS = "−"
+
+
+def currency() -> str:
+    """The chain's currency in the reader's language."""
+    return gettext("CNY") if settings.CURRENCY == "CNY" else settings.CURRENCY
 
 
 @register.filter
