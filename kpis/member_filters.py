@@ -83,7 +83,10 @@ class MemberFilter(django_filters.FilterSet):
     def found(self) -> QuerySet[Member]:
         """The members that the query string finds. Raises FilterError."""
         if not self.is_valid():
-            problems = [f"{self.filters[name].label}: {error}" for name, (error, *_more) in self.errors.items()]
+            problems = [
+                _("%(name)s: %(text)s") % {"name": self.filters[name].label, "text": error}
+                for name, (error, *_more) in self.errors.items()
+            ]
             raise FilterError(joined(*problems))
         members: QuerySet[Member] = self.qs
         return members

@@ -38,7 +38,13 @@ class LineQuestionForm(forms.Form):
         line = self.fields["line"]
         assert isinstance(line, forms.ChoiceField)
         self.fields["expected"].label = str(in_currency(_("What it should come to")))
-        line.choices = [(one.line_code, f"{LineCode(one.line_code).label}: {money_text(one.amount)}") for one in lines]
+        line.choices = [
+            (
+                one.line_code,
+                _("%(name)s: %(amount)s") % {"name": LineCode(one.line_code).label, "amount": money_text(one.amount)},
+            )
+            for one in lines
+        ]
 
     def clean_expected(self) -> int:
         text = self.cleaned_data["expected"].strip()

@@ -382,8 +382,8 @@ def answer(client: Client, route: Route, url: str) -> int | str:
     return LOGIN if sent_to_login else response.status_code
 
 
-def test_what_each_person_gets(cast: Cast, settings: Settings) -> None:
-    settings.MAIL_PAYSLIPS = True
+def addresses(cast: Cast) -> dict[Route, str]:
+    """Of each route; what its address names is written first. Payslips must be mailed by the settings."""
     clerk, walk_in = cast.users["clerk"], cast.chain.sale("02-04", (cast.chain.li, 10_000))[0].sale
     assert clerk is not None
     correction = ask_for_member(walk_in, card="M1", reason="forgotten", asked_by=clerk)
@@ -407,15 +407,19 @@ def test_what_each_person_gets(cast: Cast, settings: Settings) -> None:
     hr = cast.users["hr"]
     assert hr is not None
     run = pay_run_steps.draft(cast.february, by=hr)
+    there: dict[int | str, int | str] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
+    there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
+    there |= {PLAN: cast.chain.plan.pk, DRAFT: change.plan_id, PLAN_CHANGE: change.pk}
+    there |= {SCORECARD: card.pk, SCORECARD_DRAFT: next_card.pk}
+    there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk, IMPORT: imported.pk}
+    there |= {ADJUSTMENT: adjustment.pk, PAY_RUN: run.pk, ADDRESS: address_token(address)}
+    return {route: reverse(route.name, args=[there.get(arg, arg) for arg in route.args]) for route in ROUTES}
+
+
+def test_what_each_person_gets(cast: Cast, settings: Settings) -> None:
+    settings.MAIL_PAYSLIPS = True
     answers = {}
-    for route in ROUTES:
-        there: dict[int | str, int | str] = {TICKET: cast.split_ticket.pk, PROPOSAL: cast.proposal.pk}
-        there |= {CORRECTION: correction.pk, INQUIRY: inquiry.pk, BINDING: binding.pk}
-        there |= {PLAN: cast.chain.plan.pk, DRAFT: change.plan_id, PLAN_CHANGE: change.pk}
-        there |= {SCORECARD: card.pk, SCORECARD_DRAFT: next_card.pk}
-        there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk, IMPORT: imported.pk}
-        there |= {ADJUSTMENT: adjustment.pk, PAY_RUN: run.pk, ADDRESS: address_token(address)}
-        url = reverse(route.name, args=[there.get(arg, arg) for arg in route.args])
+    for route, url in addresses(cast).items():
         answers[route[:3]] = dict(
             zip(cast.PEOPLE, (answer(cast.client(name), route, url) for name in cast.PEOPLE), strict=True)
         )

@@ -120,6 +120,9 @@ def test_a_refused_run_says_why_and_leaves_no_record(cast: Cast) -> None:
     seen = cast.client("auditor").get(reverse("export_profile", args=[profile.pk])).content.decode()
     assert form not in seen
     assert "HR puts it right." in seen
+    address = reverse("export_profile", args=[profile.pk])
+    chinese = cast.client("auditor").get(address, headers={"accept-language": "zh-hans"}).content.decode()
+    assert "缺少文件所需的编号：C1" in chinese
     answer = client.post(reverse("run_export_profile", args=[profile.pk, 202601]), follow=True)
     assert "has no payslip_id" in answer.content.decode()
     assert not FileRecord.objects.exists()
