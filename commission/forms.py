@@ -11,10 +11,11 @@ from django.utils.translation import gettext_lazy as _
 from commission.inquiry_models import Inquiry
 from commission.models import Sale, SalePart
 from commission.ticket_corrections import may_have_served
+from portfolios.forms import PlainForm
 from portfolios.models import Clerk, Store
 
 
-class FindTicketForm(forms.Form):
+class FindTicketForm(PlainForm):
     store = forms.ModelChoiceField(Store.objects.all(), label=_("Store"), to_field_name="store_no", empty_label=None)
     date = forms.DateField(
         label=_("Date of the sale"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
@@ -30,7 +31,7 @@ def _reason() -> forms.CharField:
     )
 
 
-class MemberCorrectionForm(forms.Form):
+class MemberCorrectionForm(PlainForm):
     """Another card, or none at all."""
 
     prefix = "member"
@@ -78,7 +79,7 @@ class _Part(forms.ModelChoiceField):
         return str(_("from line %(line)d") % {"line": obj.number}) + (f" · {server}" if server else "")
 
 
-class ServerCorrectionForm(forms.Form):
+class ServerCorrectionForm(PlainForm):
     """Another clerk, or nobody, for one part of the ticket."""
 
     prefix = "server"
@@ -96,7 +97,7 @@ class ServerCorrectionForm(forms.Form):
         self.has_parts = part.of(sale, named=named)
 
 
-class DecisionForm(forms.Form):
+class DecisionForm(PlainForm):
     note = forms.CharField(label=_("Note"), max_length=500, required=False)
 
 
@@ -109,7 +110,7 @@ def what_is_not_right() -> forms.CharField:
     )
 
 
-class TicketQuestionForm(forms.Form):
+class TicketQuestionForm(PlainForm):
     """What a clerk says of a ticket: who served, or whose member it was."""
 
     part = _Part(SalePart.objects.none(), label=_("Lines"), empty_label=None)
@@ -135,5 +136,5 @@ class TicketQuestionForm(forms.Form):
         self.has_parts = part.of(sale, named=named)
 
 
-class BindingQuestionForm(forms.Form):
+class BindingQuestionForm(PlainForm):
     text = what_is_not_right()

@@ -18,6 +18,7 @@ from commission.models import Category, Plan
 from commission.money import format_amount, format_bp
 from commission.plan_terms import EXCLUDED, Pays, PlanTerms
 from commission.resources import AmountCell
+from portfolios.forms import PlainForm
 from portfolios.models import OPEN_END, Store
 from portfolios.roster_files import NumberCell, RatioCell, RowProblem
 
@@ -104,7 +105,7 @@ class BandsField(PairsField):
         return AmountCell().parse(lower), RatioCell().parse(rate.removesuffix("%"))
 
 
-class PlanForm(forms.Form):
+class PlanForm(PlainForm):
     """A plan's terms. Of one that is issued, number, scope and dates stay as they are."""
 
     plan_no = forms.CharField(
@@ -208,5 +209,5 @@ class PlanForm(forms.Form):
         )
 
 
-class EndPlanForm(forms.Form):
+class EndPlanForm(PlainForm):
     last_day = forms.DateField(label=gettext_lazy("Last day"), required=False, widget=_DATE)

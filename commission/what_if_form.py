@@ -19,6 +19,7 @@ from commission.plan_forms import BandsField, ProductsField, RatioField
 from commission.plan_terms import Pays
 from commission.recount_terms import Move, Recount, Terms
 from commission.what_if import WhatIfError, moved_members
+from portfolios.forms import PlainForm
 from portfolios.models import Clerk, Member, Month, Store, User, on_date
 
 MOST_CARDS = 2_000
@@ -41,7 +42,7 @@ def _text_field(label: Any, help_text: Any) -> forms.CharField:
     )
 
 
-class WhatIfForm(forms.Form):
+class WhatIfForm(PlainForm):
     """The fields of the plan that is chosen show what it has now, and are empty."""
 
     first = forms.ModelChoiceField(Month.objects.none(), label=gettext_lazy("From month"), empty_label=None)

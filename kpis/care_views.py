@@ -19,6 +19,7 @@ from kpis.contact_results import calls_between
 from kpis.models import CareContact
 from kpis.upkeep import progress
 from kpis.upkeep_chart import ring
+from portfolios.forms import PlainForm
 from portfolios.models import Clerk, Member, User
 from portfolios.months import month_days, month_number
 from portfolios.ownership import owners_on
@@ -33,7 +34,7 @@ COMPLAINTS_PER_PAGE = 50
 BACK = {"today": "today", "home": "my_month", "complaints": "complaints"}
 
 
-class CareForm(forms.Form):
+class CareForm(PlainForm):
     """What the talk was about, and when to call again; the outcome is the button that sends it."""
 
     kind = forms.ChoiceField(

@@ -10,13 +10,13 @@ from django.utils.translation import gettext_lazy as _
 from kpis.leaving import home_clerks
 from kpis.models import Proposal
 from kpis.proposals import HAND_OVER_KEEP_BP, Options
-from portfolios.forms import PercentField
+from portfolios.forms import PercentField, PlainForm
 from portfolios.models import Binding, Clerk, Posting, Store, on_date
 
 Kind = Proposal.Kind
 
 
-class ChangeForm(forms.Form):
+class ChangeForm(PlainForm):
     """Effective date, note and who takes members: what every kind asks."""
 
     on = forms.DateField(
@@ -169,7 +169,7 @@ FORMS: dict[str, type[ChangeForm]] = {
 }
 
 
-class LeavingForm(forms.Form):
+class LeavingForm(PlainForm):
     """Who goes, when, and where to."""
 
     clerk = forms.ModelChoiceField(Clerk.objects.none(), label=_("Who goes"), to_field_name="clerk_no")

@@ -18,6 +18,7 @@ from kpis.models import Scorecard, ScorecardMeasure
 from kpis.scorecard import LOWER_IS_BETTER, SCORED
 from kpis.scorecard_changes import DAY, months_of
 from kpis.scorecard_models import MAX_CAP_BP, Direction
+from portfolios.forms import PlainForm
 from portfolios.models import OPEN_END, Posting, Store
 from portfolios.months import MonthError, month_days, parse_month
 from portfolios.roster_files import NumberCell
@@ -90,7 +91,7 @@ class CountField(forms.IntegerField):
         super().__init__(widget=forms.TextInput(attrs={**_NUMBER, "inputmode": "numeric"}), **options)
 
 
-class ScorecardForm(forms.Form):
+class ScorecardForm(PlainForm):
     scorecard_no = forms.CharField(
         max_length=30, label=gettext_lazy("Scorecard number"), widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
@@ -216,5 +217,5 @@ class ScorecardForm(forms.Form):
         ]
 
 
-class EndScorecardForm(forms.Form):
+class EndScorecardForm(PlainForm):
     last_month = MonthField(label=pgettext_lazy("of a scorecard", "Last month"), required=False)

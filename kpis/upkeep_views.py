@@ -25,6 +25,7 @@ from kpis.upkeep import (
     progress,
 )
 from kpis.upkeep_chart import ring
+from portfolios.forms import PlainForm
 from portfolios.models import Member, Month
 from portfolios.months import month_number
 from portfolios.phones import masked
@@ -33,7 +34,7 @@ from portfolios.views import reader
 SHOWN = 10
 
 
-class ProfileForm(forms.Form):
+class ProfileForm(PlainForm):
     """What is different; the rules are in `kpis.upkeep`, which says what is wrong."""
 
     phone = forms.CharField(

@@ -26,12 +26,13 @@ from payroll_exports.adjustments import (
     withdraw,
 )
 from payroll_exports.views import for_hr
+from portfolios.forms import PlainForm
 from portfolios.models import Clerk, Month
 from portfolios.sentences import joined
 from portfolios.views import month_choices, reader
 
 
-class AdjustmentForm(forms.Form):
+class AdjustmentForm(PlainForm):
     clerk = forms.CharField(
         label=gettext_lazy("Clerk number"),
         max_length=20,

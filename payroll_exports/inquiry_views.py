@@ -19,12 +19,13 @@ from payroll_exports.earnings import Earning, earnings
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import Payslip
 from portfolios.enrolment import home_store
+from portfolios.forms import PlainForm
 from portfolios.models import Clerk, Month, Posting, Store
 from portfolios.sentences import joined
 from portfolios.views import reader
 
 
-class LineQuestionForm(forms.Form):
+class LineQuestionForm(PlainForm):
     line = forms.ChoiceField(label=pgettext_lazy("of the pay", "Line"))
     expected = forms.CharField(
         label=gettext_lazy("What it should come to"),

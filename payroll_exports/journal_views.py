@@ -17,6 +17,7 @@ from payroll_exports.journal import account_codes, journals
 from payroll_exports.journal_accounts import Account, JournalAccount
 from payroll_exports.journal_files import archive, journal_files, record
 from payroll_exports.views import for_hr, for_readers
+from portfolios.forms import PlainForm
 from portfolios.models import Month
 from portfolios.views import Choice, reader
 
@@ -64,7 +65,7 @@ def take_journal(request: HttpRequest, month: int) -> HttpResponse:
     )
 
 
-class AccountsForm(forms.Form):
+class AccountsForm(PlainForm):
     """A code for each account."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

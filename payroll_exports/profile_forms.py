@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from payroll_exports.line_codes import LineCode
 from payroll_exports.models import ExportProfile
 from payroll_exports.profile_rows import Source
+from portfolios.forms import PlainForm, SaysWhatToDo
 from portfolios.models import Clerk
 
 CLERK_NO = "clerk_no"
@@ -74,7 +75,7 @@ class ReferencesField(forms.Field):
         return found
 
 
-class ProfileForm(forms.ModelForm):
+class ProfileForm(SaysWhatToDo, forms.ModelForm):
     references = ReferencesField(
         label=gettext_lazy("Clerks' numbers in the other system"),
         help_text=gettext_lazy(
@@ -131,7 +132,7 @@ class ProfileForm(forms.ModelForm):
         return cleaned
 
 
-class ColumnForm(forms.Form):
+class ColumnForm(PlainForm):
     heading = forms.CharField(label=gettext_lazy("Heading"), max_length=100, widget=_PLAIN)
     source = forms.ChoiceField(label=gettext_lazy("Holds"), choices=[("", "—"), *Source.choices])
     detail = forms.CharField(label=gettext_lazy("Detail"), max_length=200, required=False, widget=_PLAIN)
@@ -151,7 +152,7 @@ def chosen_columns(columns: BaseFormSet[ColumnForm]) -> list[list[str]]:
     return [[one["heading"], one["source"], one["detail"]] for one in kept]
 
 
-class CopyForm(forms.Form):
+class CopyForm(PlainForm):
     """The name under which a profile is copied."""
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=60, widget=_PLAIN)

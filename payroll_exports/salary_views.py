@@ -20,11 +20,12 @@ from payroll_exports.line_codes import LineCode
 from payroll_exports.models import Salary
 from payroll_exports.salaries import SalaryRefused, set_salary
 from payroll_exports.views import for_readers
+from portfolios.forms import PlainForm
 from portfolios.models import OPEN_END, Clerk, Store
 from portfolios.views import current_month, reader
 
 
-class SalaryForm(forms.Form):
+class SalaryForm(PlainForm):
     amount = forms.CharField(
         max_length=20, widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
     )

@@ -5,11 +5,13 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from portfolios.forms import PlainForm
+
 # Larger than any PDF that is made here.
 LARGEST_FILE = 4_000_000
 
 
-class PrintedForm(forms.Form):
+class PrintedForm(PlainForm):
     number = forms.CharField(
         label=_("Number of the clerk or store (a chain register has none)"), max_length=40, required=False
     )
@@ -29,7 +31,7 @@ class PrintedForm(forms.Form):
             field.widget.attrs |= {"autocomplete": "off", "spellcheck": "false"}
 
 
-class FileForm(forms.Form):
+class FileForm(PlainForm):
     file = forms.FileField(
         label=_("PDF file"), allow_empty_file=True, widget=forms.FileInput(attrs={"accept": "application/pdf"})
     )

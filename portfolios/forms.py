@@ -7,7 +7,29 @@ import uuid
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+_EMPTY = forms.Field.default_error_messages["required"]
+_NO_DATE = forms.DateField.default_error_messages["invalid"]
+
+
+class SaysWhatToDo(forms.BaseForm):
+    """A field that is left empty, or holds no date, is told by name or by what it holds, and how to put it right."""
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        message = getattr(error, "message", None)
+        if field and message == _EMPTY:
+            error = ValidationError(gettext("Fill in “%(label)s”: it may not be empty.") % {"label": self[field].label})
+        elif field and message == _NO_DATE:
+            said = gettext('"%(asked)s" is no date: write it as 2026-03-01.') % {"asked": self[field].data}
+            error = ValidationError(said)
+        super().add_error(field, error)
+
+
+class PlainForm(SaysWhatToDo, forms.Form):
+    """What every form of the product is."""
 
 
 class PercentField(forms.DecimalField):
@@ -24,7 +46,7 @@ class PercentField(forms.DecimalField):
         return value / 100 if isinstance(value, int) else value
 
 
-class EnrolmentForm(forms.Form):
+class EnrolmentForm(PlainForm):
     """The phone first; the rest once nobody else's card is in the way."""
 
     phone = forms.CharField(

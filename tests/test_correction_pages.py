@@ -86,8 +86,8 @@ def test_only_who_sees_a_part_of_the_tickets_is_told_so(cast: Cast, wang: Client
 
 def test_what_is_no_date_is_said(wang: Client) -> None:
     page = text(wang.get(reverse("find_ticket"), {"store": "S1", "date": "5.1.", "ticket_no": ""}))
-    assert "Enter a valid date." in page
-    assert "This field is required." in page
+    assert '"5.1." is no date: write it as 2026-03-01.' in page
+    assert "Fill in “Ticket number”: it may not be empty." in page
 
 
 # --- Asking and deciding -----------------------------------------------------------------------------------------

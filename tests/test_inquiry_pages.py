@@ -184,7 +184,7 @@ def test_what_is_filled_in_wrong_is_said_where_it_is(cast: Cast, wang: Client, s
     part = str(sale.parts.get().pk)
     assert "Say what is not right, and how you know." in main(ask(wang, sale, part=part, claim="served"))
     assert "Give the card or phone number of your member." in main(ask(wang, sale, part=part, claim="member", text="x"))
-    assert "This field is required." in main(ask(wang, sale, part=part, text="x"))
+    assert "Fill in “What do you say?”: it may not be empty." in main(ask(wang, sale, part=part, text="x"))
     closed = main(ask(wang, cast.split_ticket, part=str(cast.split_ticket.parts.get().pk), claim="served", text="x"))
     assert "is in 2026-01, which is closed and never changes" in closed
     assert not Inquiry.objects.exists()

@@ -124,7 +124,7 @@ def test_a_store_s_first_plan_is_read_beside_the_chain_s(cast: Cast) -> None:
         ("plan_no", "2026-A", "There is a plan with this number"),
         ("owner_share", "70.555", "This is not written as a ratio"),
         ("owner_share", "120", "The ratio is too large"),
-        ("owner_share", "", "This field is required"),
+        ("owner_share", "", "Fill in “Owner&#x27;s share where another clerk serves (%)”: it may not be empty."),
         ("last_day", "2026-01-31", "It is before the first day"),
         ("products", "P1 3%\nP2\nP1 4%\n1.2E+10 3%", "Line 2: It has one word where two are needed."),
         ("products", "P1 3%\nP1 4%", "Line 2: It is there twice."),

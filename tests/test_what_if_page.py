@@ -104,7 +104,7 @@ def test_members_moved_by_clerk_or_by_card(cast: Cast) -> None:
 
 def test_a_manager_sees_the_own_store_s_staff_and_no_other(cast: Cast) -> None:
     cast.chain.sale("02-05", (cast.chain.zhao, 20_000), member=cast.member)
-    assert "This field is required." in page(cast, "manager", owner_share="60")
+    assert "Fill in “Store”: it may not be empty." in page(cast, "manager", owner_share="60")
     shown = page(cast, "manager", owner_share="60", store="S1")
     assert "店员C3 C3 +0.60 店员C1 C1 −0.60" in shown
     assert "店员C4" not in shown
