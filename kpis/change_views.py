@@ -279,6 +279,8 @@ def proposal(request: HttpRequest, pk: int) -> HttpResponse:
         "proposal": shown,
         "store": shown.store,
         "rows": rows,
+        "spend_heading": in_currency(_("Spend in 12 months")),
+        "expected_heading": in_currency(_("Expected commission a month")),
         "unassigned": document["unassigned"],
         "spread": {
             name: None if bp is None else percent_text(bp / 10_000) for name, bp in document["spread_bp"].items()

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from commission.tables import in_currency
 from kpis.card_merges import MergeChanged, apply_merge, preview_merge, take_back, twins
 from portfolios.duplicates import MergeError, shared_phones
 from portfolios.models import BindingBatch, Member, Store
@@ -99,7 +100,13 @@ def merge_cards(request: HttpRequest, survivor: int, card: int) -> HttpResponse:
     except (MergeError, MonthError) as error:
         messages.error(request, str(error))
         return redirect("duplicates")
-    return render(request, "kpis/merge_cards.html", {"here": "stores", "merge": merge, "phone": masked(goes.phone)})
+    context = {
+        "here": "stores",
+        "merge": merge,
+        "phone": masked(goes.phone),
+        "spend_heading": in_currency(_("Spend in 12 months")),
+    }
+    return render(request, "kpis/merge_cards.html", context)
 
 
 @require_POST
