@@ -45,29 +45,43 @@ class PlanChanged(PlanRefused):
 
 
 def preview(plan: Plan, *, by: User | None, note: str = "") -> PlanChange:
+    """Shows what issuing the draft would do. Raises as `ask_preview` and `work_out` do, and then leaves nothing."""
+    with transaction.atomic():
+        return work_out(ask_preview(plan, by=by, note=note))
+
+
+def ask_preview(plan: Plan, *, by: User | None, note: str = "") -> PlanChange:
+    """The draft's change with nothing in it yet: `work_out` takes long where many tickets are booked.
+
+    Raises PlanRefused, or MonthError where the plan begins in a closed month.
+    """
+    plan = Plan.objects.get(pk=plan.pk)
+    _check(plan)
+    return PlanChange.objects.create(plan=plan, note=note.strip()[:500], drafted_by=by, document={})
+
+
+def work_out(change: PlanChange) -> PlanChange:
     """Carries out what issuing the draft would do on a copy, rolls it back, and records it as it would be.
 
     Tickets are booked meanwhile. Raises PlanRefused, or MonthError where the plan begins in a closed month.
     """
     with transaction.atomic():
-        plan = Plan.objects.select_for_update(of=("self",)).get(pk=plan.pk)
+        plan = Plan.objects.select_for_update(of=("self",)).get(pk=change.plan_id)
         _check(plan)
-        change = PlanChange(plan=plan, note=note.strip()[:500], drafted_by=by, basis=_basis(plan))
-        sums, document = _sums(Attribution.objects.all()), _facts(plan)
+        basis, document = _basis(plan), _facts(plan)
+        sums = _sums(Attribution.objects.all())
         before = _pay(sums)
         with transaction.atomic():
-            change.document = document
-            change.save(force_insert=True)
-            parts = _put_in_force(change, by)
+            tried = PlanChange.objects.get(pk=change.pk)
+            parts = _put_in_force(tried, change.drafted_by)
             if parts.exists():
                 copy_ledger(parts)
-                _book_anew(change, parts, by)
-            document |= _moved(change.booking, sums, before)
+                _book_anew(tried, parts, change.drafted_by)
+            document |= _moved(tried.booking, sums, before)
             transaction.set_rollback(True)
-        plan.refresh_from_db()
-        return PlanChange.objects.create(
-            plan=plan, note=change.note, drafted_by=by, basis=change.basis, document=document
-        )
+        change.basis, change.document = basis, document
+        change.save(update_fields=["basis", "document"])
+        return change
 
 
 def apply_change(change: PlanChange, *, by: User | None) -> PlanChange:

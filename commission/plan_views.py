@@ -1,4 +1,7 @@
-"""Plans: what is in force where and since when, each plan readable, and HR's way to write, issue, end and copy one."""
+"""Plans: what is in force where and since when, each plan readable, and HR's way to write, end and copy one.
+
+Issuing one is long work: payroll_exports/plan_change_views.py.
+"""
 
 import datetime as dt
 from typing import Any
@@ -9,22 +12,18 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from commission.models import Plan, PlanChange
 from commission.money import format_bp
 from commission.plan_changes import (
-    PlanChanged,
     PlanRefused,
-    apply_change,
     change_terms,
     check_editable,
     compared_with,
     discard,
     end_plan,
     is_editable,
-    preview,
     withdraw,
 )
 from commission.plan_forms import EndPlanForm, PlanForm
@@ -119,6 +118,7 @@ def plan(request: HttpRequest, pk: int) -> HttpResponse:
             "lacking": lacking_rates([shown]).get(shown.plan_no, []) if shown.is_draft else [],
             "end_form": EndPlanForm(initial={"last_day": shown.last_day}),
             "first_open": first_open_day(),
+            "shown_last": shown.changes.first() if shown.is_draft else None,
         }
     return render(request, "commission/plan.html", context)
 
@@ -227,60 +227,3 @@ def end_plan_on(request: HttpRequest, pk: int) -> HttpResponse:
     last_day = form.cleaned_data["last_day"]
     said = _("Plan %(plan)s has its last day set.") if last_day else _("Plan %(plan)s has no last day now.")
     return _done(request, pk, lambda shown: end_plan(shown, last_day), said)
-
-
-@require_POST
-def preview_plan(request: HttpRequest, pk: int) -> HttpResponse:
-    """Works out what issuing a draft would do."""
-    user, shown = _writer(request), _seen(request, pk)
-    try:
-        change = preview(shown, by=user, note=request.POST.get("note", ""))
-    except REFUSALS as refusal:
-        messages.error(request, str(refusal))
-        return redirect("plan", pk)
-    return redirect("plan_change", change.pk)
-
-
-@require_GET
-def plan_change(request: HttpRequest, pk: int) -> HttpResponse:
-    """What issuing a plan moves, or has moved: the plan that it ends, the tickets booked anew, everyone's pay."""
-    changes = PlanChange.objects.for_user(request.user).select_related("plan__store", "replaces", "applied_by__clerk")
-    shown = get_object_or_404(changes, pk=pk)
-    context = {
-        "here": "plans",
-        "issuing": shown,
-        "plan": shown.plan,
-        "document": shown.document,
-        "may_write": reader(request).is_hr,
-        "currency": currency(),
-    }
-    return render(request, "commission/plan_change.html", context)
-
-
-@require_POST
-def apply_plan_change(request: HttpRequest, pk: int) -> HttpResponse:
-    """Issues the plan as it was shown; where plans have changed since, shows it anew."""
-    user = _writer(request)
-    shown = get_object_or_404(PlanChange.objects.for_user(user).select_related("plan"), pk=pk)
-    try:
-        apply_change(shown, by=user)
-    except PlanChanged as changed:
-        messages.error(request, str(changed))
-        try:
-            return redirect("plan_change", preview(shown.plan, by=user, note=shown.note).pk)
-        except REFUSALS as refusal:
-            messages.error(request, str(refusal))
-    except REFUSALS as refusal:
-        messages.error(request, str(refusal))
-    else:
-        tickets = shown.document["tickets"]
-        told = _("Plan %(plan)s is issued.")
-        if tickets:
-            told = ngettext(
-                "Plan %(plan)s is issued, and %(count)d ticket is booked anew.",
-                "Plan %(plan)s is issued, and %(count)d tickets are booked anew.",
-                tickets,
-            )
-        messages.success(request, told % {"plan": shown.plan, "count": tickets})
-        return redirect("plan_change", pk)
-    return redirect("plan", shown.plan_id)

@@ -1,15 +1,18 @@
-"""Long work that a page starts and follows: a month's pay run and close, its payslips as PDF, and their mailing.
+"""Long work that a page starts and follows: a month's pay run and close, its payslips as PDF, and their mailing; what
+issuing a plan moves, and the issue.
 
 A job is a row. Files are made beside the page's answer, on every core, or by Celery workers where a broker is set; a
-close runs in the process that starts it, or on one worker; a pay run is drafted and payslips are mailed beside the
-answer, or on one worker. What fails says why in the row. A job that was cancelled or whose process died keeps what it
-made: started again it goes on there, for nothing here is done twice.
+close runs in the process that starts it, or on one worker; everything else is done beside the answer, or on one
+worker. What fails says why in the row. A job that was cancelled or whose process died keeps what it made: started
+again it goes on there, for nothing here is done twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from threading import Thread
 
+from auditlog.context import set_actor
 from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
@@ -17,6 +20,8 @@ from django.utils import timezone
 from django.utils.translation import get_language, ngettext, override
 from django.utils.translation import gettext as _
 
+from commission.models import PlanChange
+from commission.plan_changes import PlanRefused, apply_change, work_out
 from payroll_exports.close_checklist import CloseRefused
 from payroll_exports.models import Job, Payslip
 from payroll_exports.pay_reports import month_reports
@@ -25,6 +30,7 @@ from payroll_exports.pay_run_steps import PayRunRefused, approved_run, draft, re
 from payroll_exports.payslip_files import make_payslip_files, payslip_pdf
 from payroll_exports.payslip_mail import MailServerFailed, mail_payslips
 from portfolios.models import Month, User
+from portfolios.months import MonthError
 from portfolios.sentences import joined
 
 # A message, in the language of the moment.
@@ -32,6 +38,8 @@ Said = Callable[[], str]
 
 # Payslips that a Celery worker makes in one go.
 _BATCH = 20
+# An answer waits so many seconds for what is done beside it: what is small has ended on the page that it leads to.
+_AT_ONCE = 1
 
 
 class _Cancelled(Exception):
@@ -41,7 +49,7 @@ class _Cancelled(Exception):
 def start_close(month: Month, *, by: User, language: str) -> Job:
     """Starts the close of a month on its approved pay run. Raises CloseRefused where there is none."""
     approved_run(month)
-    job, _is_new = _job(Job.Kind.CLOSE, month, by)
+    job, _is_new = _job(Job.Kind.CLOSE, by, month=month)
     if settings.CELERY_BROKER_URL:
         transaction.on_commit(lambda: run_on_worker.delay(job.pk, language))
     else:
@@ -56,28 +64,44 @@ def start_draft(month: Month, *, by: User, language: str) -> Job:
     Raises PayRunRefused where the month is closed; what else is in the way is told by the job.
     """
     refuse_closed(month)
-    return _start_beside(Job.Kind.DRAFT, month, by, language)
+    return _start_beside(Job.Kind.DRAFT, by, language, month=month)
 
 
 def start_payslip_files(month: Month, *, by: User, language: str) -> Job:
     """Starts the making of the PDFs that a closed month still lacks, or goes on with it where it has stopped."""
-    return _start_beside(Job.Kind.PAYSLIP_FILES, month, by, language)
+    return _start_beside(Job.Kind.PAYSLIP_FILES, by, language, month=month)
 
 
 def start_mailing(month: Month, *, by: User, language: str) -> Job:
     """Starts to mail what a closed month has to mail, or goes on with it where it has stopped."""
-    return _start_beside(Job.Kind.MAIL, month, by, language)
+    return _start_beside(Job.Kind.MAIL, by, language, month=month)
 
 
-def _start_beside(kind: Job.Kind, month: Month, by: User, language: str) -> Job:
-    job, is_new = _job(kind, month, by)
+def start_preview(change: PlanChange, *, by: User, language: str) -> Job:
+    """Starts to work out what issuing a plan moves, or goes on with it where it has stopped."""
+    return _start_beside(Job.Kind.PREVIEW_PLAN, by, language, plan_change=change)
+
+
+def start_issue(change: PlanChange, *, by: User, language: str) -> Job:
+    """Starts to issue a plan as it was shown, or goes on with it where it has stopped."""
+    return _start_beside(Job.Kind.ISSUE_PLAN, by, language, plan_change=change)
+
+
+def _start_beside(kind: Job.Kind, by: User, language: str, **about: Month | PlanChange) -> Job:
+    job, is_new = _job(kind, by, **about)
     if is_new or job.has_stopped:
         Job.objects.filter(pk=job.pk).update(heard_at=timezone.now())
         if settings.CELERY_BROKER_URL:
             transaction.on_commit(lambda: run_on_worker.delay(job.pk, language))
         else:
-            transaction.on_commit(Thread(name=f"job-{job.pk}", target=_run_beside, args=[job.pk, language]).start)
+            transaction.on_commit(lambda: _start_thread(job, language))
     return job
+
+
+def _start_thread(job: Job, language: str) -> None:
+    beside = Thread(name=f"job-{job.pk}", target=_run_beside, args=[job.pk, language])
+    beside.start()
+    beside.join(_AT_ONCE)
 
 
 def cancel(job: Job) -> bool:
@@ -87,22 +111,40 @@ def cancel(job: Job) -> bool:
         messages = {
             Job.Kind.DRAFT: _("Cancelled. Nothing was drafted."),
             Job.Kind.MAIL: _("Cancelled. What was mailed stays so."),
+            Job.Kind.PREVIEW_PLAN: _("Cancelled. Nothing was worked out."),
+            Job.Kind.ISSUE_PLAN: _("Cancelled. The plan was not issued."),
         }
         return messages.get(Job.Kind(job.kind), _("Cancelled. What was made is kept."))
 
     return job.can_be_cancelled and _finish(job, Job.State.CANCELLED, said)
 
 
-def _job(kind: Job.Kind, month: Month, by: User) -> tuple[Job, bool]:
-    """The unfinished job of that kind and month, and whether it is new; else it is under way, or was interrupted."""
-    return Job.objects.unfinished().get_or_create(kind=kind, month=month, defaults={"started_by": by})
+def _job(kind: Job.Kind, by: User, **about: Month | PlanChange) -> tuple[Job, bool]:
+    """The unfinished job of that kind about it, and whether it is new; else it is under way, or was interrupted."""
+    return Job.objects.unfinished().get_or_create(kind=kind, **about, defaults={"started_by": by})
+
+
+def _month(job: Job) -> Month:
+    assert job.month is not None, "only what is about a plan has none"
+    return job.month
+
+
+def _plan_change(job: Job) -> PlanChange:
+    assert job.plan_change is not None, "whatever is about no month is about a plan"
+    return job.plan_change
 
 
 def _run_beside(job_id: int, language: str) -> None:
     try:
-        run_job(Job.objects.get(pk=job_id), language=language)
+        _run_apart(Job.objects.get(pk=job_id), language)
     finally:
         connection.close()
+
+
+def _run_apart(job: Job, language: str) -> None:
+    """Outside of a request: the audit log has it as done by whoever started it."""
+    with set_actor(job.started_by):
+        run_job(job, language=language)
 
 
 @shared_task(name="run_job")
@@ -110,9 +152,9 @@ def run_on_worker(job_id: int, language: str) -> None:
     """Runs the job of that number on a Celery worker; payslips are shared out among all workers."""
     job = Job.objects.get(pk=job_id)
     if job.kind != Job.Kind.PAYSLIP_FILES:
-        run_job(job, language=language)
+        _run_apart(job, language)
     elif _begin(job):
-        lacking = list(Payslip.objects.filter(month=job.month, file__isnull=True).values_list("pk", flat=True))
+        lacking = list(Payslip.objects.filter(month=_month(job), file__isnull=True).values_list("pk", flat=True))
         for start in range(0, max(len(lacking), 1), _BATCH):
             make_on_worker.delay(job_id, lacking[start : start + _BATCH], language)
 
@@ -139,6 +181,8 @@ def run_job(job: Job, *, language: str) -> None:
         Job.Kind.CLOSE: _close,
         Job.Kind.PAYSLIP_FILES: _payslip_files,
         Job.Kind.MAIL: _mail,
+        Job.Kind.PREVIEW_PLAN: _preview_plan,
+        Job.Kind.ISSUE_PLAN: _issue_plan,
     }
     work = works[Job.Kind(job.kind)]
     if _begin(job):
@@ -156,7 +200,7 @@ def _run(job: Job, work: Callable[[], Said | None], language: str) -> None:
             said = work()
         except _Cancelled:
             return
-        except (CloseRefused, PayRunRefused) as refused:
+        except (CloseRefused, PayRunRefused, PlanRefused, MonthError) as refused:
             # Worded where it was found out: in the language of whoever started the job.
             reasons = str(refused)
             _finish(job, Job.State.FAILED, lambda: reasons)
@@ -190,7 +234,7 @@ def _finish(job: Job, state: Job.State, said: Said) -> bool:
 
 def _tell(job: Job) -> tuple[int, int]:
     """Writes how far the job is and returns that: the month's payslips that are made, of how many."""
-    payslips = Payslip.objects.filter(month=job.month)
+    payslips = Payslip.objects.filter(month=_month(job))
     total = payslips.count()
     done = total - payslips.filter(file__isnull=True).count()
     _write(job, done, total)
@@ -203,26 +247,45 @@ def _write(job: Job, done: int, total: int) -> None:
 
 
 def _draft(job: Job) -> None:
+    with _all_or_nothing(job):
+        draft(_month(job), by=job.started_by)
+
+
+def _preview_plan(job: Job) -> None:
+    with _all_or_nothing(job):
+        work_out(_plan_change(job))
+
+
+def _issue_plan(job: Job) -> None:
+    with _all_or_nothing(job):
+        apply_change(_plan_change(job), by=job.started_by)
+
+
+@contextmanager
+def _all_or_nothing(job: Job) -> Iterator[None]:
+    """What is done within it is done together with the job's end, of which the page itself tells, or not at all:
+    nothing is left of what was cancelled, or of what another run of the job has done.
+    """
     with transaction.atomic():
-        draft(job.month, by=job.started_by)
-        # With the run or not at all: nothing is drafted that was cancelled, or that another run of the job has drafted.
+        yield
         if not _finish(job, Job.State.DONE, str):
             raise _Cancelled
 
 
 def _close(job: Job) -> Said:
-    run = approved_run(job.month)
+    month = _month(job)
+    run = approved_run(month)
     assert run.approved_by is not None, "the database holds no approved run without who approved it"
-    report = close_month(job.month, approved_by=run.approved_by.get_username(), run=run)
+    report = close_month(month, approved_by=run.approved_by.get_username(), run=run)
     if report.tie_out is None:
-        return lambda: _("%(month)s was closed already.") % {"month": job.month}
+        return lambda: _("%(month)s was closed already.") % {"month": month}
     return lambda: (
         ngettext(
             "%(month)s is closed, with %(count)d payslip.",
             "%(month)s is closed, with %(count)d payslips.",
             report.payslips,
         )
-        % {"month": job.month, "count": report.payslips}
+        % {"month": month, "count": report.payslips}
     )
 
 
@@ -231,13 +294,13 @@ def _payslip_files(job: Job) -> Said:
         _tell(job)
 
     _tell(job)
-    make_payslip_files(job.month, progress=tell)
+    make_payslip_files(_month(job), progress=tell)
     _done, total = _tell(job)
     return _made(job, total)
 
 
 def _mail(job: Job) -> Said:
-    sent, refused = mail_payslips(job.month, tell=partial(_write, job))
+    sent, refused = mail_payslips(_month(job), tell=partial(_write, job))
 
     def said() -> str:
         mailed = ngettext("%(count)d payslip is mailed.", "%(count)d payslips are mailed.", sent) % {"count": sent}
@@ -249,7 +312,7 @@ def _mail(job: Job) -> Said:
 
 def _made(job: Job, total: int) -> Said:
     """What is made of all payslips, in the job's language, and the message that they are there."""
-    for _report in month_reports(job.month, language=get_language() or settings.LANGUAGE_CODE):
+    for _report in month_reports(_month(job), language=get_language() or settings.LANGUAGE_CODE):
         _tell(job)
     return lambda: (
         ngettext("%(count)d payslip is made as PDF.", "All %(count)d payslips are made as PDF.", total)

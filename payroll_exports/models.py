@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from commission.models import PlanChange
 from payroll_exports.adjustment_models import Adjustment as Adjustment
 from payroll_exports.applied_imports import AppliedImport as AppliedImport
 from payroll_exports.applied_imports import AppliedRow as AppliedRow
@@ -170,6 +171,8 @@ class Job(models.Model):
         CLOSE = "close", _("close of the month")
         PAYSLIP_FILES = "payslip_files", _("payslips as PDF")
         MAIL = "mail", _("payslips by mail")
+        PREVIEW_PLAN = "preview_plan", _("preview of a plan")
+        ISSUE_PLAN = "issue_plan", _("issue of a plan")
 
     class State(models.TextChoices):
         WAITING = "waiting", _("waiting")
@@ -179,7 +182,13 @@ class Job(models.Model):
         CANCELLED = "cancelled", _("cancelled")
 
     kind = models.CharField(_("job"), max_length=20, choices=Kind)
-    month = models.ForeignKey(Month, models.PROTECT, related_name="jobs", verbose_name=_("month"))
+    # What it is about, one of these.
+    month = models.ForeignKey(
+        Month, models.PROTECT, null=True, blank=True, related_name="jobs", verbose_name=_("month")
+    )
+    plan_change = models.ForeignKey(
+        PlanChange, models.CASCADE, null=True, blank=True, related_name="jobs", verbose_name=_("change of plans")
+    )
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
     done = models.PositiveIntegerField(_("done"), default=0)
     total = models.PositiveIntegerField(_("total"), default=0)
@@ -203,6 +212,16 @@ class Job(models.Model):
                 fields=["kind", "month"],
                 condition=Q(finished_at__isnull=True),
             ),
+            models.UniqueConstraint(
+                name="one_unfinished_plan_job",
+                fields=["kind", "plan_change"],
+                condition=Q(finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="job_is_about_one_thing",
+                condition=Q(month__isnull=False, plan_change__isnull=True)
+                | Q(month__isnull=True, plan_change__isnull=False),
+            ),
             models.CheckConstraint(
                 name="finished_jobs_have_ended",
                 condition=Q(state__in=["waiting", "running"], finished_at__isnull=True)
@@ -211,7 +230,7 @@ class Job(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.month}"
+        return f"{self.get_kind_display()} {self.month or self.plan_change}"
 
     @property
     def message(self) -> str:
@@ -220,7 +239,7 @@ class Job(models.Model):
 
     @property
     def can_be_cancelled(self) -> bool:
-        """A close is for good; a draft leaves nothing, what makes files keeps them, and what was mailed stays so."""
+        """A close is for good; what makes files keeps them, what was mailed stays so, and the rest leaves nothing."""
         return self.finished_at is None and self.kind != self.Kind.CLOSE
 
     @property

@@ -1,16 +1,16 @@
-"""A month's files: the job that makes them with its progress, the ZIP, the register and the stores' summaries."""
+"""A month's files: what starts the job that makes them, the ZIP, the register and the stores' summaries."""
 
 import hashlib
 from tempfile import TemporaryFile
 
 from django.conf import settings
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import get_language
 from django.views.decorators.http import require_GET, require_POST
 
-from payroll_exports.jobs import cancel, start_payslip_files
-from payroll_exports.models import FileRecord, Job, PayReport, Payslip
+from payroll_exports.jobs import start_payslip_files
+from payroll_exports.models import FileRecord, PayReport, Payslip
 from payroll_exports.pay_reports import chain_register, store_summary
 from payroll_exports.payslip_zip import ready_language, write_zip
 from payroll_exports.views import attachment, for_hr, for_readers
@@ -25,26 +25,6 @@ def make_payslips(request: HttpRequest, month: int) -> HttpResponse:
     closed = get_object_or_404(Month, pk=month, closed_at__isnull=False)
     start_payslip_files(closed, by=reader(request), language=_language())
     return redirect("month", month)
-
-
-@for_hr
-@require_POST
-def cancel_job(request: HttpRequest, month: int) -> HttpResponse:
-    """Ends the job under way; what it has made is kept."""
-    job = get_object_or_404(Job.objects.for_user(reader(request)).filter(month=month)[:1])
-    cancel(job)
-    return redirect("pay_run" if job.kind == Job.Kind.DRAFT else "month", month)
-
-
-@for_readers
-@require_GET
-def month_job(request: HttpRequest, month: int) -> HttpResponse:
-    """How far the month's latest job is; when it ends, the whole page is asked to show itself again."""
-    job = get_object_or_404(Job.objects.for_user(reader(request)).filter(month=month)[:1])
-    response = render(request, "payroll_exports/job.html", {"job": job})
-    if job.finished_at:
-        response["HX-Refresh"] = "true"
-    return response
 
 
 @for_readers

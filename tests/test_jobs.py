@@ -91,18 +91,18 @@ class TestDraft:
 
     def test_who_looks_meanwhile_sees_it_and_takes_no_step(self, cast):
         cast.drafted_on_page("hr", cast.february)
-        start_draft(cast.february, by=cast.users["hr"], language="en")
+        job = start_draft(cast.february, by=cast.users["hr"], language="en")
         for name in ("pay_run", "month"):
             page = text(cast.client("second_hr").get(reverse(name, args=[202602])))
             assert "Draft of the pay run: waiting, started by hr" in page
             assert "Draft again" not in page
             assert "I have reviewed it" not in page
-        assert "Draft of the pay run: waiting" in text(cast.client("auditor").get(reverse("month_job", args=[202602])))
+        assert "Draft of the pay run: waiting" in text(cast.client("auditor").get(reverse("job", args=[job.pk])))
         assert "Draft of the pay run" not in text(cast.client("manager").get(reverse("pay_run", args=[202602])))
 
     def test_when_it_ends_the_page_is_asked_to_show_itself_again(self, cast):
-        finished(start_draft(cast.february, by=cast.users["hr"], language="en"))
-        response = cast.client("hr").get(reverse("month_job", args=[202602]))
+        job = finished(start_draft(cast.february, by=cast.users["hr"], language="en"))
+        response = cast.client("hr").get(reverse("job", args=[job.pk]))
         assert response["HX-Refresh"] == "true"
 
     @pytest.mark.parametrize(("name", "answer"), [("clerk", 404), ("manager", 404), ("auditor", 404)])
@@ -146,7 +146,7 @@ class TestDraft:
     def test_cancelled_it_drafts_nothing(self, cast):
         client = cast.client("hr")
         client.post(reverse("draft_pay_run", args=[202602]))
-        page = text(client.post(reverse("cancel_job", args=[202602]), follow=True))
+        page = text(client.post(reverse("cancel_job", args=[Job.objects.unfinished().get().pk]), follow=True))
         assert "Draft of the pay run: Cancelled. Nothing was drafted." in page
         assert "Draft the pay run" in page
         assert finished(Job.objects.get(kind=Job.Kind.DRAFT)).state == Job.State.CANCELLED
@@ -168,7 +168,7 @@ class TestDraft:
         job = start_draft(cast.february, by=cast.users["hr"], language="en")
         Job.objects.filter(pk=job.pk).update(state=Job.State.RUNNING, heard_at=timezone.now() - SILENCE * 2)
         client = cast.client("second_hr")
-        assert "It can go on; nothing is drafted twice. Go on" in text(client.get(reverse("pay_run", args=[202602])))
+        assert "It can go on; nothing is done twice. Go on" in text(client.get(reverse("pay_run", args=[202602])))
         with django_capture_on_commit_callbacks() as callbacks:
             client.post(reverse("draft_pay_run", args=[202602]))
         assert len(callbacks) == 1
@@ -275,6 +275,19 @@ def test_with_a_broker_the_payslips_are_shared_out_among_the_workers(
     job.refresh_from_db()
     assert (job.state, job.done, job.total) == (Job.State.DONE, total, total)
     assert PayslipFile.objects.count() == total
+
+
+@pytest.mark.django_db(transaction=True)
+@apart
+def test_what_is_small_has_ended_on_the_page_that_the_button_leads_to(shared_database, monkeypatch):
+    # In life it is a second, which a busy machine may need for anything.
+    monkeypatch.setattr(jobs, "_AT_ONCE", 60)
+    cast = Cast()
+    client, plan = cast.client("hr"), cast.next_plan()
+    assert "Issue it" in text(client.post(reverse("preview_plan", args=[plan.pk]), follow=True))
+    page = client.post(reverse("apply_plan_change", args=[plan.changes.get().pk]), follow=True)
+    assert "Issued 20" in text(page)
+    assert [job.state for job in Job.objects.filter(plan_change__plan=plan)] == [Job.State.DONE] * 2
 
 
 # Makes a job's payslips one by one, and is killed in the middle.

@@ -18,7 +18,8 @@ from payroll_exports import pay_run_steps
 from payroll_exports.adjustments import ask_adjustment
 from payroll_exports.applied_imports import AppliedImport
 from payroll_exports.identity_documents import IdentityDocument
-from payroll_exports.models import MailedPayslip, PayRun, PayslipAddress
+from payroll_exports.jobs import start_issue
+from payroll_exports.models import Job, MailedPayslip, PayRun, PayslipAddress
 from payroll_exports.payslip_addresses import address_token
 from payroll_exports.ready_profiles import ready_profile
 from portfolios.models import User
@@ -52,6 +53,7 @@ ADJUSTMENT = "an adjustment of 李's pay"
 SCORECARD, SCORECARD_DRAFT = "the clerks' scorecard", "a draft of the next scorecard"
 PROFILE, IMPORT = "an export profile", "an import"
 ADDRESS = "the link to 李's address"
+JOB, PLAN_JOB, NO_JOB = "January's close", "the issue of a plan", 0
 ROUTES = [
     Route("home", (), "get", (LOGIN, 302, 302, 302, 302, 302, 302)),
     Route("login", (), "get", (200, 302, 302, 302, 302, 302, 302)),
@@ -289,13 +291,13 @@ ROUTES = [
     Route("make_payslips", (202601,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
     Route("make_payslips", (202601,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     # The one job of January has ended; its payslips are not made as PDF.
-    Route("cancel_job", (202601,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)),
-    Route("cancel_job", (202602,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
-    Route("cancel_job", (202601,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
+    *(Route("cancel_job", (job,), "post", (LOGIN, 404, 404, 404, 404, 302, 404)) for job in (JOB, PLAN_JOB)),
+    Route("cancel_job", (NO_JOB,), "post", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    Route("cancel_job", (JOB,), "get", (LOGIN, 404, 404, 404, 404, 405, 404)),
     Route("payslips_zip", (202601,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("payslips_zip", (202602,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
-    Route("month_job", (202601,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
-    Route("month_job", (202602,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
+    *(Route("job", (job,), "get", (LOGIN, 404, 404, 404, 404, 200, 200)) for job in (JOB, PLAN_JOB)),
+    Route("job", (NO_JOB,), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
     Route("roster", (), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("roster_export", ("members", "csv"), "get", (LOGIN, 404, 404, 404, 404, 200, 200)),
     Route("roster_export", ("tickets", "csv"), "get", (LOGIN, 404, 404, 404, 404, 404, 404)),
@@ -413,6 +415,8 @@ def addresses(cast: Cast) -> dict[Route, str]:
     there |= {SCORECARD: card.pk, SCORECARD_DRAFT: next_card.pk}
     there |= {MEMBER: cast.member.pk, UNASSIGNED: cast.unassigned.pk, PROFILE: profile.pk, IMPORT: imported.pk}
     there |= {ADJUSTMENT: adjustment.pk, PAY_RUN: run.pk, ADDRESS: address_token(address)}
+    january, issue = Job.objects.get(month=cast.january), start_issue(change, by=hr, language="en")
+    there |= {JOB: january.pk, PLAN_JOB: issue.pk}
     return {route: reverse(route.name, args=[there.get(arg, arg) for arg in route.args]) for route in ROUTES}
 
 

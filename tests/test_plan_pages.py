@@ -1,5 +1,6 @@
 """The pages of plans: who reads which, and HR's way from a draft to a plan that tickets are booked anew by."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,9 +8,13 @@ import pytest
 from auditlog.models import LogEntry
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from commission.models import Attribution, Category, Plan, PlanChange, PlanRate
+from payroll_exports.jobs import run_job, run_on_worker
+from payroll_exports.models import SILENCE, Job
+from portfolios.models import Month
 from tests.cast import Cast, one_cast
 from tests.small_chain import day
 
@@ -42,6 +47,13 @@ def write(client: Client, **changed: Any) -> Plan:
     return Plan.objects.latest("pk")
 
 
+def carried_out(client: Client, name: str, pk: int, **sent: str) -> Any:
+    """The page that the button leads to, once the job is done; in a test nothing runs beside the answer."""
+    page = client.post(reverse(name, args=[pk]), sent)["Location"]
+    run_on_worker(Job.objects.unfinished().get().pk, "en")
+    return client.get(page)
+
+
 def test_hr_supersedes_the_chain_s_plan_from_the_first_open_day(cast: Cast) -> None:
     hr, clerk = cast.client("hr"), cast.client("clerk")
     otc = Category.objects.get(category="otc").pk
@@ -59,9 +71,13 @@ def test_hr_supersedes_the_chain_s_plan_from_the_first_open_day(cast: Cast) -> N
     assert clerk.get(reverse("plan", args=[plan.pk])).status_code == 404
 
     # A reason is needed, as a ticket of February is booked by the plan before.
-    refused = hr.post(reverse("preview_plan", args=[plan.pk]), follow=True)
-    assert "say why they are booked anew" in text(refused)
-    shown = hr.post(reverse("preview_plan", args=[plan.pk]), {"note": "agreed in March"}, follow=True)
+    refused = carried_out(hr, "preview_plan", plan.pk)
+    assert "Preview of a plan: Tickets are booked on the days of this plan: say why they are booked anew." in text(
+        refused
+    )
+    assert "Preview what issuing it does" in text(refused)
+    assert "Issue it" not in text(refused)
+    shown = carried_out(hr, "preview_plan", plan.pk, note="agreed in March")
     assert "Plan 2026-A ends on the day before." in text(shown)
     assert "1 ticket of 2026-02 is taken back and booked anew; closed months stay as they are." in text(shown)
     # 300.00 of 李's: 9.00, then 12.00.
@@ -70,9 +86,11 @@ def test_hr_supersedes_the_chain_s_plan_from_the_first_open_day(cast: Cast) -> N
         {"clerk_no": "C1", "name": "店员C1", "commission": pay, "accelerator": [0, 0], "together": pay}
     ]
     assert Attribution.objects.filter(reason="CORRECTION").count() == 0
-    change = PlanChange.objects.get(plan=plan)
-    done = hr.post(reverse("apply_plan_change", args=[change.pk]), follow=True)
-    assert "Plan 2026-B is issued, and 1 ticket is booked anew." in text(done)
+    change = PlanChange.objects.filter(plan=plan)[0]
+    assert text(hr.get(reverse("plan", args=[plan.pk]))).count(reverse("plan_change", args=[change.pk])) == 1
+    done = carried_out(hr, "apply_plan_change", change.pk)
+    assert re.search(r"Issued 20\d\d-\d\d-\d\d \d\d:\d\d by hr\.", text(done))
+    assert "Issue it" not in text(done)
     rows = Attribution.objects.filter(month=202602).order_by("pk").values_list("plan__plan_no", "commission_amount")
     assert list(rows) == [("2026-A", 900), ("2026-A", -900), ("2026-B", 1_200)]
 
@@ -150,6 +168,7 @@ def test_a_draft_without_a_rate_is_kept_and_not_issued(cast: Cast) -> None:
     plan = write(hr, **{f"rate_{otc}": ""})
     assert "No rate yet for: otc." in text(hr.get(reverse("plan", args=[plan.pk])))
     refused = hr.post(reverse("preview_plan", args=[plan.pk]), {"note": "late"}, follow=True)
+    assert not Job.objects.filter(plan_change__plan=plan).exists()
     assert "The plan has no rate for: otc." in text(refused)
     both = hr.post(reverse("edit_plan", args=[plan.pk]), terms(**{f"rate_{otc}": "3", f"excluded_{otc}": "on"}))
     assert "Either a rate, or excluded." in text(both)
@@ -159,8 +178,8 @@ def test_an_issued_plan_is_edited_until_a_ticket_uses_it(cast: Cast) -> None:
     hr = cast.client("hr")
     otc = Category.objects.get(category="otc").pk
     plan = write(hr, valid_from="2026-03-01")
-    hr.post(reverse("preview_plan", args=[plan.pk]))
-    hr.post(reverse("apply_plan_change", args=[plan.changes.get().pk]))
+    carried_out(hr, "preview_plan", plan.pk)
+    carried_out(hr, "apply_plan_change", plan.changes.get().pk)
     page = hr.get(reverse("edit_plan", args=[plan.pk]))
     assert "plan_no" not in page.context["form"].fields
     hr.post(reverse("edit_plan", args=[plan.pk]), terms(**{f"rate_{otc}": "4.5", "plan_no": "other"}))
@@ -192,11 +211,87 @@ def test_an_issued_plan_is_edited_until_a_ticket_uses_it(cast: Cast) -> None:
 def test_a_preview_that_was_overtaken_is_made_anew(cast: Cast) -> None:
     hr = cast.client("hr")
     plan = write(hr, owner_share="60")
-    hr.post(reverse("preview_plan", args=[plan.pk]), {"note": "late"})
+    carried_out(hr, "preview_plan", plan.pk, note="late")
     first = plan.changes.get()
     hr.post(reverse("edit_plan", args=[plan.pk]), terms(owner_share="50"))
-    again = hr.post(reverse("apply_plan_change", args=[first.pk]), follow=True)
-    assert "Nothing was applied: look again." in text(again)
+    refused = carried_out(hr, "apply_plan_change", first.pk)
+    assert "Issue of a plan: The plan, or one that it follows, was changed after this preview." in text(refused)
+    assert "Issue it" not in text(refused)
+    # The reason is still there.
+    assert 'name="note" value="late"' in text(refused)
+    again = carried_out(hr, "preview_plan", plan.pk, note="late")
     assert again.context["issuing"].pk != first.pk
+    assert "Issue it" in text(again)
     plan.refresh_from_db()
     assert plan.is_draft
+
+
+def shown(cast: Cast, language: str = "en") -> PlanChange:
+    """The preview of 60/40 in place of 70/30 from February on, with nothing done yet."""
+    plan = write(cast.client("hr", language), owner_share="60")
+    carried_out(cast.client("hr", language), "preview_plan", plan.pk, note="late")
+    return plan.changes.get()
+
+
+def test_who_looks_while_a_plan_is_issued_sees_it_and_takes_no_step(
+    cast: Cast, django_capture_on_commit_callbacks: Any
+) -> None:
+    change = shown(cast)
+    page, press = reverse("plan_change", args=[change.pk]), reverse("apply_plan_change", args=[change.pk])
+    with django_capture_on_commit_callbacks() as callbacks:
+        cast.client("hr").post(press)
+        second = text(cast.client("second_hr").post(press, follow=True))
+        # Nor is it previewed meanwhile.
+        assert cast.client("second_hr").post(reverse("preview_plan", args=[change.plan_id]))["Location"] == page
+    assert len(callbacks) == 1
+    assert "Issue of a plan: waiting, started by hr" in second
+    assert "Issue it" not in second
+    job = Job.objects.unfinished().get()
+    assert "Issue of a plan: waiting" in text(cast.client("auditor").get(page))
+    run_job(job, language="en")
+    assert cast.client("auditor").get(reverse("job", args=[job.pk]))["HX-Refresh"] == "true"
+    change.refresh_from_db()
+    assert change.applied_by == cast.users["hr"]
+    # Whoever comes back to the old page finds it done.
+    assert cast.client("hr").post(press)["Location"] == page
+    assert not Job.objects.unfinished().exists()
+
+
+def test_a_preview_under_way_is_found_by_whoever_asks_for_it_again(cast: Cast) -> None:
+    hr = cast.client("hr")
+    plan = write(hr, owner_share="60")
+    pages = [
+        cast.client(name).post(reverse("preview_plan", args=[plan.pk]), {"note": "late"})["Location"]
+        for name in ("hr", "second_hr")
+    ]
+    assert pages == [reverse("plan_change", args=[plan.changes.get().pk])] * 2
+    assert "Preview of a plan: waiting, started by hr" in text(hr.get(pages[0]))
+    # Its process died: it goes on.
+    job = Job.objects.unfinished().get()
+    Job.objects.filter(pk=job.pk).update(state=Job.State.RUNNING, heard_at=timezone.now() - SILENCE * 2)
+    assert "Go on" in text(hr.get(pages[0]))
+    assert "Issue it" in text(carried_out(hr, "preview_plan", plan.pk))
+    job.refresh_from_db()
+    assert job.state == Job.State.DONE
+
+
+def test_an_issue_that_is_cancelled_leaves_the_draft_as_it_was(cast: Cast) -> None:
+    change, hr = shown(cast), cast.client("hr")
+    hr.post(reverse("apply_plan_change", args=[change.pk]))
+    job = Job.objects.unfinished().get()
+    page = text(hr.post(reverse("cancel_job", args=[job.pk]), follow=True))
+    assert "Issue of a plan: Cancelled. The plan was not issued." in page
+    run_job(job, language="en")
+    assert Plan.objects.get(pk=change.plan_id).is_draft
+    assert "Issue it" in page
+    assert "Issued 20" in text(carried_out(hr, "apply_plan_change", change.pk))
+
+
+def test_what_refuses_a_plan_is_told_in_the_language_of_whoever_issues_it(cast: Cast) -> None:
+    """February closes while the preview is looked at; 李's 300.00 stay as they are."""
+    change, hr = shown(cast), cast.client("hr", "zh-hans")
+    page = hr.post(reverse("apply_plan_change", args=[change.pk]))["Location"]
+    Month.objects.filter(pk=202602).update(closed_at=timezone.now(), closed_by="test")
+    run_job(Job.objects.unfinished().get(), language="zh-hans")
+    assert "发布提成方案：方案 2026-B的生效日期 2026-02-01 在已结账的月份内。" in text(hr.get(page))
+    assert list(Attribution.objects.filter(month=202602).values_list("commission_amount", flat=True)) == [900]
