@@ -5,34 +5,18 @@ row of 40. A close keeps these rows with the members' keys.
 """
 
 import datetime as dt
+from collections.abc import Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
-from django.db import connection
-from django.db.backends.utils import CursorWrapper
+import numpy as np
 
-from kpis.member_states import TABLE, classified, planning
+from kpis.bulk_rows import Numbers, Truths, in_order, write_rows
+from kpis.member_states import MemberStates, cohort_days
 from kpis.models import CohortMonth, MemberGroup, PortfolioMonth
-from kpis.tiers import bounds_of, ranked_in_store, tier_sql
-from portfolios.models import Member, Month, Posting
-from portfolios.months import month_days, next_number
-
-# How many months of enrolment a cohort is followed for, its own one included.
-COHORT_MONTHS = 12
-
-# What members who went the same way have in common.
-_WAY = (
-    "first_clerk_id",
-    "first_store_id",
-    "last_clerk_id",
-    "last_store_id",
-    "at_opening",
-    "at_closing",
-    "active_opening",
-    "active_closing",
-    "bought_before",
-    "opening_tier",
-    "closing_tier",
-)
+from kpis.tiers import ranked_in_store, tier_numbers
+from portfolios.models import Posting
+from portfolios.months import next_number
 
 
 class Transition(NamedTuple):
@@ -57,157 +41,122 @@ class Transition(NamedTuple):
     members: int
 
 
-def _homes(name: str) -> str:
-    """SQL of each clerk's home store on a day (its parameter), or the last one before it."""
-    return f"""
-        {name} AS (
-            SELECT clerk_id, store_id FROM (
-                SELECT clerk_id, store_id,
-                    ROW_NUMBER() OVER (PARTITION BY clerk_id ORDER BY valid_from DESC) AS place
-                FROM {Posting._meta.db_table} WHERE role = '{Posting.Role.CLERK}' AND valid_from <= %s
-            ) AS posting
-            WHERE place = 1
-        )"""
+# --- Ways ----------------------------------------------------------------------------------------------------------
 
-
-# Members are grouped by one number for all of their states, which takes PostgreSQL a third less time: a bit for each of
-# these, and above them two bits for each tier.
+_TIERS = np.array(["", "C", "B", "A"])
 _STATES = ("at_opening", "at_closing", "active_opening", "active_closing", "bought_before")
-_OPENING_TIER, _CLOSING_TIER = 1 << len(_STATES), 4 << len(_STATES)
-_PLACES = ("3", "2", "1")
 
 
-def _tier_in_state(of: int) -> str:
-    a_place, b_place, c_place = _PLACES
-    return (
-        f"CASE (state / {of}) & 3 WHEN {a_place} THEN 'A' WHEN {b_place} THEN 'B' WHEN {c_place} THEN 'C' ELSE '' END"
-    )
+def _tiers(spend: Numbers, stores: Numbers, there: Truths) -> Numbers:
+    """The tier of each card that is there, as its place in _TIERS, ranked among all cards."""
+    if not ranked_in_store():
+        return np.where(there, tier_numbers(spend), 0)
+    tiers = np.zeros(len(spend), dtype=np.int64)
+    by_store = np.argsort(stores, kind="stable")
+    for cards in np.split(by_store, np.nonzero(np.diff(stores[by_store]))[0] + 1):
+        tiers[cards] = tier_numbers(spend[cards])
+    return np.where(there, tiers, 0)
 
 
-def _ways(month: Month, *, named: bool = False) -> tuple[str, list[dt.date | int]]:
-    """SQL of the members of the table by the way that they went, and its parameters; `named` adds their keys, in order.
-
-    A clerk's home store at opening is the one that the month before was closed with.
-    """
-    member_ids, keys, members = "", "", TABLE
-    if named and connection.vendor == "postgresql":
-        # Put in order group by group: to read a million in the order of their groups takes twice as long.
-        member_ids, keys = ", ARRAY_TO_STRING(ARRAY(SELECT UNNEST(keys) ORDER BY 1), ',')", ", ARRAY_AGG(id) AS keys"
-    elif named:
-        # SQLite has no order within an aggregate, and keeps that of what it reads.
-        member_ids, keys, members = ", keys", ", GROUP_CONCAT(id, ',') AS keys", f"(SELECT * FROM {TABLE} ORDER BY id)"
-    bounds, same_scope = bounds_of("customer")
-    opening_bounds, same_opening_scope = bounds_of("opening_customer", "opening_")
-    if ranked_in_store():
-        scopes = f"LEFT JOIN bounds ON {same_scope} LEFT JOIN opening_bounds ON {same_opening_scope}"
-        opening_tier, closing_tier = tier_sql("opening_", tiers=_PLACES), tier_sql(tiers=_PLACES)
-    else:
-        scopes = ""
-        opening_tier = tier_sql("opening_", chain_bounds="opening_bounds", tiers=_PLACES)
-        closing_tier = tier_sql(chain_bounds="bounds", tiers=_PLACES)
-    states = " + ".join(
-        [
-            f"CASE WHEN at_opening THEN ({opening_tier}) * {_OPENING_TIER} ELSE 0 END",
-            f"CASE WHEN at_closing THEN ({closing_tier}) * {_CLOSING_TIER} ELSE 0 END",
-            *(f"CASE WHEN {state} THEN {1 << bit} ELSE 0 END" for bit, state in enumerate(_STATES)),
-        ]
-    )
-    statement = f"""
-        WITH {_homes("opening_home")},
-        {_homes("closing_home")},
-        customer AS (SELECT id AS member_id, spend FROM {TABLE}),
-        opening_customer AS (SELECT id AS member_id, opening_spend AS spend FROM {TABLE}),
-        bounds AS ({bounds}),
-        opening_bounds AS ({opening_bounds}),
-        member AS (
-            SELECT id, first_clerk, first_list, last_clerk, last_list, {states} AS state
-            FROM {members} AS member {scopes}
-            WHERE there
-        ),
-        coded AS (
-            SELECT first_clerk, first_list, last_clerk, last_list, state, COUNT(*) AS members{keys}
-            FROM member
-            GROUP BY first_clerk, first_list, last_clerk, last_list, state
-        ),
-        way AS (
-            SELECT coded.*,
-                {", ".join(f"(state & {1 << bit}) <> 0 AS {state}" for bit, state in enumerate(_STATES))},
-                {_tier_in_state(_OPENING_TIER)} AS opening_tier,
-                {_tier_in_state(_CLOSING_TIER)} AS closing_tier
-            FROM coded
-        )
-        SELECT first_clerk AS first_clerk_id,
-            CASE
-                WHEN first_clerk IS NULL THEN first_list
-                WHEN NOT at_opening THEN enrolled_at.store_id
-                WHEN frozen.id IS NOT NULL THEN frozen.store_id
-                ELSE opening_home.store_id
-            END AS first_store_id,
-            last_clerk AS last_clerk_id,
-            CASE WHEN last_clerk IS NULL THEN last_list ELSE closing_home.store_id END AS last_store_id,
-            at_opening, at_closing, way.active_opening, way.active_closing, bought_before, opening_tier, closing_tier,
-            members{member_ids}
-        FROM way
-        LEFT JOIN closing_home ON closing_home.clerk_id = last_clerk
-        LEFT JOIN closing_home AS enrolled_at ON enrolled_at.clerk_id = first_clerk
-        LEFT JOIN opening_home ON opening_home.clerk_id = first_clerk
-        LEFT JOIN {PortfolioMonth._meta.db_table} AS frozen ON frozen.clerk_id = first_clerk AND frozen.month_id = %s"""
-    day_before = month.starts_on - dt.timedelta(days=1)
-    return statement, [day_before, month.ends_on, next_number(month.pk, -1)]
+def _ways(states: MemberStates) -> tuple[list[Transition], Numbers]:
+    """The ways that members went, in order, and the places of the members who went the first one, the second, ..."""
+    truths = [getattr(states, name) for name in _STATES]
+    opening_tiers = _tiers(states.opening_spend, states.stores, states.at_opening)
+    closing_tiers = _tiers(states.spend, states.stores, states.at_closing)
+    # One number says all of a way: to put members in order is to sort numbers.
+    way = states.first_books * (len(states.books) + 1) + states.last_books
+    for truth in truths:
+        way = way * 2 + truth
+    way = (way * len(_TIERS) + opening_tiers) * len(_TIERS) + closing_tiers
+    (cards,) = np.nonzero(states.there)
+    cards = cards[in_order(way[cards])]
+    _found, starts, members = np.unique(way[cards], return_index=True, return_counts=True)
+    firsts = cards[starts]
+    columns = [
+        *_books(states, firsts),
+        *(truth[firsts].tolist() for truth in truths),
+        _TIERS[opening_tiers[firsts]].tolist(),
+        _TIERS[closing_tiers[firsts]].tolist(),
+        members.tolist(),
+    ]
+    return [Transition._make(row) for row in zip(*columns, strict=True)], cards
 
 
-def transitions(month: Month) -> list[Transition]:
+def _books(states: MemberStates, cards: Numbers) -> list[list[int | None]]:
+    """Of these cards the clerk and store at opening, and the clerk and store at closing."""
+    month = states.month
+    opening, closing = (_homes(day) for day in (month.starts_on - dt.timedelta(days=1), states.last))
+    # A clerk's home store at opening is the one that the month before was closed with.
+    frozen = PortfolioMonth.objects.filter(month=next_number(month.pk, -1), clerk__isnull=False)
+    opening |= dict(frozen.values_list("clerk", "store"))
+    # One more, for who is in no book at closing.
+    books = np.append(states.books, 0)
+    first, last, there = states.first_books[cards], states.last_books[cards], states.at_opening[cards]
+    first_stores = np.where(there, _stores(books, opening)[first], _stores(books, closing)[first])
+    numbers = [np.maximum(books[first], 0), first_stores, np.maximum(books[last], 0), _stores(books, closing)[last]]
+    return [[number or None for number in column.tolist()] for column in numbers]
+
+
+def _homes(day: dt.date) -> dict[int, int | None]:
+    """Each clerk's home store on a day, or the last one before it."""
+    postings = Posting.objects.clerk_postings().filter(valid_from__lte=day).order_by("valid_from")
+    return dict(postings.values_list("clerk", "store"))
+
+
+def _stores(books: Numbers, homes: Mapping[int, int | None]) -> Numbers:
+    """The store of each book, 0 for none: that of an unassigned list, or the clerk's home store."""
+    return np.array([-book if book < 0 else homes.get(book) or 0 for book in books.tolist()], dtype=np.int64)
+
+
+def transitions(states: MemberStates) -> list[Transition]:
     """The members of the month by what became of them, counted; nothing is kept."""
-    with classified(month), connection.cursor() as cursor:
-        cursor.execute(*_ways(month))
-        return [_transition(row) for row in cursor.fetchall()]
+    return _ways(states)[0]
 
 
-def _transition(row: tuple) -> Transition:
-    return Transition(*row[:4], *map(bool, row[4:9]), *row[9:])
+# --- What a close keeps --------------------------------------------------------------------------------------------
 
 
-def keep(month: Month) -> list[Transition]:
+def keep(states: MemberStates) -> list[Transition]:
     """Writes down for good who went which way, and how each month's newcomers hold; returns the members, counted.
 
-    Called while the month is `classified`. Groups and the keys in them are written in order, so that the same month
-    made twice has the same digest.
+    Groups and the keys in them are written in order, so that the same month made twice has the same digest.
     """
-    with connection.cursor() as cursor:
-        ways, params = _ways(month, named=True)
-        columns = ", ".join((*_WAY, "members"))
-        table = MemberGroup._meta.db_table
-        with planning(cursor, enable_sort="off"):
-            cursor.execute(
-                f"""
-                INSERT INTO {table} (month_id, {columns}, member_ids)
-                SELECT %s, ways.* FROM ({ways}) AS ways ORDER BY {", ".join(_WAY)}""",
-                [month.pk, *params],
-            )
-        _keep_cohorts(month, cursor)
-        cursor.execute(f"SELECT {columns} FROM {table} WHERE month_id = %s", [month.pk])
-        return [_transition(row) for row in cursor.fetchall()]
+    ways, cards = _ways(states)
+    keys = list(map(str, states.cards.keys[cards].tolist()))
+    ends = accumulate(way.members for way in ways)
+    write_rows(
+        MemberGroup._meta.db_table,
+        ("month_id", *Transition._fields, "member_ids"),
+        ((states.month.pk, *way, ",".join(keys[end - way.members : end])) for way, end in zip(ways, ends, strict=True)),
+    )
+    _keep_cohorts(states)
+    return ways
 
 
-def _keep_cohorts(month: Month, cursor: CursorWrapper) -> None:
+def _keep_cohorts(states: MemberStates) -> None:
     """Of the cards enrolled in each of the last months, how many there are and how many of them are active.
 
     Cards that were merged into another one are left out: the surviving card stands for them.
     """
-    numbers = [next_number(month.pk, -steps) for steps in range(COHORT_MONTHS)]
-    days = [month_days(number) for number in numbers]
-    cohort = " ".join(f"WHEN enrolled_on >= %s THEN {number}" for number in numbers)
-    cursor.execute(
-        f"""
-        INSERT INTO {CohortMonth._meta.db_table} (month_id, enrolled_month, store_id, clerk_id, members, active)
-        SELECT %s, enrolled_month, newcomer.store_id, enrolled_by_id,
-            COUNT(*), COUNT(CASE WHEN active_closing THEN 1 END)
-        FROM (
-            SELECT id, store_id, enrolled_by_id, CASE {cohort} END AS enrolled_month
-            FROM {Member._meta.db_table}
-            WHERE enrolled_on BETWEEN %s AND %s AND (merged_into_id IS NULL OR counted_to > %s)
-        ) AS newcomer
-        LEFT JOIN {TABLE} AS classified ON classified.id = newcomer.id
-        GROUP BY enrolled_month, newcomer.store_id, enrolled_by_id""",
-        [month.pk, *(starts_on for starts_on, _ends_on in days), days[-1][0], month.ends_on, month.ends_on],
+    # The month itself comes first there.
+    begins = np.array([starts_on.toordinal() for starts_on, _ends_on in reversed(cohort_days(states.month))])
+    new = states.new_members
+    followed = new.enrolled_on >= begins[0]
+    months = np.searchsorted(begins, new.enrolled_on[followed], side="right") - 1
+    clerks, stores = new.enrolled_by[followed], new.stores[followed]
+    # One number says all of a cohort, as of a way.
+    shape = (len(begins), int(stores.max(initial=0)) + 1, int(clerks.max(initial=0)) + 1)
+    found, cohort, members = np.unique(
+        np.ravel_multi_index((months, stores, clerks), shape), return_inverse=True, return_counts=True
+    )
+    active = np.zeros(len(found), dtype=np.int64)
+    np.add.at(active, cohort[states.active_closing[new.cards[followed]]], 1)
+    columns = (*np.unravel_index(found, shape), members, active)
+    write_rows(
+        CohortMonth._meta.db_table,
+        ("month_id", "enrolled_month", "store_id", "clerk_id", "members", "active"),
+        (
+            (states.month.pk, next_number(states.month.pk, month - len(begins) + 1), store, clerk or None, *counts)
+            for month, store, clerk, *counts in zip(*(column.tolist() for column in columns), strict=True)
+        ),
     )

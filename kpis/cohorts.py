@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from django.db.models import Sum
 from django.utils.translation import gettext as _
 
-from kpis.classification import COHORT_MONTHS
+from kpis.member_states import COHORT_MONTHS
 from kpis.models import CohortMonth
 from kpis.movement_members import Scope
 from portfolios.months import next_number

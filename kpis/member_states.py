@@ -1,68 +1,157 @@
-"""Each member of a month: its state at opening and at closing, and what it bought in the month, in one table.
+"""Each card of a month: in whose book at opening and at closing, how active, and what was bought with it.
 
-Earlier tickets are read once, and the month's once: a member who bought for 30.00 in June and for 8.00 on two days
-of July is, for July, one row with a spend of 38.00 in twelve months, 8.00 in the month, and 2 days with a purchase.
-Members, bindings and purchases are all taken in the order of the members' keys and laid side by side: to look each
-member up in a table of a million takes PostgreSQL three times as long.
+Members, bindings and the ledger are each read once, as arrays with a place for every card, and compared place by place.
 """
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 from django.conf import settings
-from django.db import connection, models, transaction
-from django.db.backends.utils import CursorWrapper
-from django.db.models import (
-    BooleanField,
-    Case,
-    ExpressionWrapper,
-    F,
-    FilteredRelation,
-    Max,
-    Min,
-    OuterRef,
-    Q,
-    Subquery,
-    Sum,
-    When,
-)
-from django.db.models.functions import Cast
+from django.db import transaction
+from django.db.models import Case, IntegerField, Min, QuerySet, When
 
-from commission.models import Attribution, SalePart
-from kpis.activity import PURCHASE, member_activity, posted_activity
+from commission.models import Attribution
+from kpis.bulk_rows import DaysSince, Numbers, Places, Truths, read_columns, rows_where
+from kpis.cards import Cards, Merged
 from kpis.measure_models import REPURCHASE_DAYS
 from kpis.models import MemberGroup
-from kpis.tiers import year_before
-from portfolios.duplicates import surviving_cards_sql
-from portfolios.models import Binding, Member, Month
-from portfolios.months import next_number
+from kpis.purchases import NEVER, Parts, read_purchases
+from portfolios.models import Binding, Clerk, Member, Month, Store
+from portfolios.months import month_days, next_number
 
-# The tables that are there while a month is `classified`.
-TABLE, SEVERAL, _EARLIER, _FURTHER = "classified_member", "several_parts", "earlier_purchases", "further_purchases"
-# So many parts PostgreSQL finds sooner one by one than by reading the month.
-_FEW = 250_000
-_asked: ContextVar[tuple[int, dt.date] | None] = ContextVar("classified", default=None)
+# How many months of enrolment a cohort is followed for, its own one included.
+COHORT_MONTHS = 12
 
 
-# --- What was bought ---------------------------------------------------------------------------------------------
+class NewMembers(NamedTuple):
+    """The cards enrolled within the months that cohorts and measures look back to, but for those merged since.
+
+    Each by its place, with who enrolled it (0 for nobody), its home store and the date, an ordinal.
+    """
+
+    cards: Numbers
+    enrolled_by: Numbers
+    stores: Numbers
+    enrolled_on: Numbers
 
 
-def _earlier(month: Month, after: dt.date) -> models.QuerySet:
-    """Every card with a ticket before the month: its last purchase, and what is of the year before each end."""
-    year, opening_year = (Q(activity_date__gte=year_before(day)) for day in (after, month.starts_on))
-    return (
-        member_activity(before=month.starts_on)
-        .filter(month__lt=month.pk)
-        .values("member_id")
-        .annotate(
-            bought=Max("activity_date", filter=PURCHASE),
-            # PostgreSQL sums bigints into numeric.
-            opening_spend=Cast(Sum("net_amount", filter=opening_year), models.BigIntegerField()),
-            spend=Cast(Sum("net_amount", filter=year), models.BigIntegerField()),
-        )
+@dataclass(frozen=True)
+class MemberStates:
+    """All cards of a month up to the end of a day of it: arrays with one element for each of the `cards`.
+
+    Books are known by their place in `books`, which are the keys of clerks and, below zero, those of the stores whose
+    unassigned list it is. The first one is that at opening, or on the day of enrolment in the month, and the last one
+    that at closing; for who is not there then it is one more than there are. Who is not `there` counted on no day of
+    the month. Amounts are in minor units. What was bought with a merged card is the surviving card's; `opening_spend`
+    and `spend` are of the twelve months to either end.
+    """
+
+    month: Month
+    last: dt.date
+    cards: Cards
+    books: Numbers
+    book_places: Places
+    stores: Numbers
+    there: Truths
+    at_opening: Truths
+    at_closing: Truths
+    active_opening: Truths
+    active_closing: Truths
+    bought_before: Truths
+    first_books: Numbers
+    last_books: Numbers
+    opening_spend: Numbers
+    spend: Numbers
+    month_spend: Numbers
+    bought_amount: Numbers
+    tickets: Numbers
+    purchase_days: Numbers
+    merged: Merged
+    new_members: NewMembers
+    measured_since: dt.date
+    lately: Parts
+    worked: set[tuple[int, dt.date]]
+
+
+@transaction.atomic
+def member_states(month: Month, last: dt.date | None = None) -> MemberStates:
+    """Every card as of the end of the month, or of the day `last` of it."""
+    last = last or month.ends_on
+    day_before = month.starts_on - dt.timedelta(days=1)
+    since = measured_since(month)
+    members = _members(day_before, last, min(since, cohort_days(month)[-1][0]))
+    cards = Cards(members["id"])
+    opened, merged = cards.merged(day_before), cards.merged(last)
+
+    # Days are counted from the day before the month, which is 0; `after` is the day after the last.
+    after = (last - day_before).days + 1
+    counted_from = members["counted"]
+    at_opening = (counted_from == 0) & (members["stays"] >= _FIRST_DAY)
+    enrolled = (counted_from > 0) & (counted_from < after)
+    at_closing = (counted_from < after) & (members["stays"] == _LAST_DAY)
+    first_owners, last_owners = _owners(cards, day_before, last, np.where(enrolled, counted_from, 0))
+    stores = members["store_id"]
+    lists = stores.copy()
+    waiting = MemberGroup.objects.filter(month=next_number(month.pk, -1), at_closing=True, last_clerk=None)
+    waited, list_stores = keys_in_groups(waiting)
+    lists[cards.places(waited)] = -list_stores
+
+    (recent,) = np.nonzero((members["enrolled_on"] > 0) & (members["stood_for"] == 0))
+    new_members = NewMembers(recent, members["enrolled_by_id"][recent], stores[recent], members["enrolled_on"][recent])
+    new = np.zeros(len(cards), dtype=np.bool_)
+    new[recent[new_members.enrolled_on >= since.toordinal()]] = True
+    bought = read_purchases(month, last, cards, new=new[cards.standing(merged)], since=since)
+
+    opening_spend = opened.together(bought.opening_spend, np.add)
+    spend = merged.together(bought.earlier_spend + bought.spend, np.add)
+    opening_spend[opened.cards] = spend[merged.cards] = 0
+    earlier = merged.together(bought.earlier, np.maximum)
+    days = merged.together(bought.days, np.bitwise_or)
+    # A window of one day is that day alone.
+    window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
+    active_opening = at_opening & (opened.together(bought.earlier, np.maximum) >= (day_before - window).toordinal())
+    within = max(0, (last - window - month.starts_on).days)
+    active_closing = at_closing & ((days >> within > 0) | (earlier >= (last - window).toordinal()))
+
+    books = np.array(sorted([*_keys(Clerk), *(-key for key in _keys(Store))]), dtype=np.int64)
+    book_places = Places(books)
+    last_books = book_places(np.where(last_owners > 0, last_owners, -stores))
+    return MemberStates(
+        month=month,
+        last=last,
+        cards=cards,
+        books=books,
+        book_places=book_places,
+        stores=stores,
+        there=at_opening | enrolled,
+        at_opening=at_opening,
+        at_closing=at_closing,
+        active_opening=active_opening,
+        active_closing=active_closing,
+        bought_before=active_closing & ~active_opening & (earlier != NEVER),
+        first_books=book_places(np.where(first_owners > 0, first_owners, -lists)),
+        last_books=np.where(at_closing, last_books, len(books)),
+        opening_spend=opening_spend,
+        spend=spend,
+        month_spend=merged.together(bought.spend, np.add),
+        bought_amount=merged.together(bought.bought_amount, np.add),
+        tickets=merged.together(bought.tickets, np.add),
+        purchase_days=np.bitwise_count(days).astype(np.int64),
+        merged=merged,
+        new_members=new_members,
+        measured_since=since,
+        lately=bought.lately,
+        worked=bought.worked,
     )
+
+
+def _keys(model: type[Clerk | Store]) -> list[int]:
+    return list(model.objects.order_by().values_list("pk", flat=True))
+
+
+# --- Which days matter ---------------------------------------------------------------------------------------------
 
 
 def earliest_purchase(month: Month) -> dt.date:
@@ -82,290 +171,93 @@ def measured_since(month: Month) -> dt.date:
     )
 
 
-def _parts_of_several(since: dt.date, last: dt.date) -> models.QuerySet:
-    """The parts of every ticket of these days that has more than one part with a sale.
+def cohort_days(month: Month) -> list[tuple[dt.date, dt.date]]:
+    """The first and last days of the months whose newcomers are followed, the month itself first."""
+    return [month_days(next_number(month.pk, -steps)) for steps in range(COHORT_MONTHS)]
 
-    Nearly every ticket has but one part, and is counted as that part; these few are looked up one by one.
+
+# --- Members and their owners --------------------------------------------------------------------------------------
+
+
+# How long a card counts: at least on the first day, or at the end of the last one too.
+_FIRST_DAY, _LAST_DAY = 1, 2
+
+
+def _members(day_before: dt.date, last: dt.date, since: dt.date) -> dict[str, Numbers]:
+    """Every card in the order of keys: on which day after `day_before` it begins to count, and how long it stays.
+
+    `enrolled_on` is an ordinal, and 0 for who was not enrolled from `since` to `last`. A card that is `stood_for` has
+    been merged by then.
     """
-    sales = SalePart.objects.filter(number__gt=1, original__isnull=True, business_date__range=(since, last))
-    return SalePart.objects.filter(sale__in=sales.values("sale")).values("id", "sale_id")
-
-
-def _further(purchases: str) -> str:
-    """SQL of the member of each of these purchases that is not the first one of its ticket."""
-    return f"""
-        SELECT member_id
-        FROM (
-            SELECT member_id,
-                ROW_NUMBER() OVER (PARTITION BY member_id, sale_id, business_date ORDER BY part_id) AS place
-            FROM {SEVERAL} AS several JOIN ({purchases}) AS part ON part.part_id = several.id
-        ) AS placed
-        WHERE place > 1"""
-
-
-def _purchases(month: Month, after: dt.date) -> models.QuerySet:
-    return (
-        posted_activity(month, before=after)
-        .annotate(bought_on=Case(When(PURCHASE, then=F("activity_date")), output_field=models.DateField(null=True)))
-        .order_by("member_id")
-        .values("member_id", "net_amount", "bought_on")
+    earlier, after = since - dt.timedelta(days=1), last + dt.timedelta(days=1)
+    rows = Member.objects.order_by().annotate(
+        counted=DaysSince("counted_from", day_before, after),
+        stays=_number(When(counted_to__gt=last, then=_LAST_DAY), When(counted_to__gt=day_before, then=_FIRST_DAY)),
+        stood_for=_number(When(merged_into__isnull=False, counted_to__lte=last, then=1)),
+        enrolled=DaysSince("enrolled_on", earlier, after),
+    )
+    found = read_columns(
+        rows,
+        {
+            "id": Member,
+            "store_id": Store,
+            "counted": (after - day_before).days,
+            "stays": _LAST_DAY,
+            "stood_for": 1,
+            "enrolled": (after - earlier).days,
+            "enrolled_by_id": Clerk,
+        },
+    )
+    enrolled_on = found.pop("enrolled") + earlier.toordinal()
+    lately = (enrolled_on >= since.toordinal()) & (enrolled_on <= last.toordinal())
+    return rows_where(
+        np.argsort(found["id"], kind="stable"), {**found, "enrolled_on": np.where(lately, enrolled_on, 0)}
     )
 
 
-# --- Who has the members -----------------------------------------------------------------------------------------
+def _number(*cases: When) -> Case:
+    return Case(*cases, default=0, output_field=IntegerField())
 
 
-def _owners(month: Month, last: dt.date) -> models.QuerySet:
-    """Every member: whether it counts at either end of the month, the first owner in it and the last one.
+def _owners(cards: Cards, day_before: dt.date, last: dt.date, enrolled: Numbers) -> tuple[Numbers, Numbers]:
+    """Each card's first owner and last owner in the month, 0 for nobody.
 
-    Most have the same owner at both ends: only bindings that end in the month are looked at once more, and those of
-    whoever was enrolled in it for one clerk and is another's at its end.
+    `enrolled` is for which cards, and on which day after `day_before`, the month begins with their enrolment: theirs
+    is the first one since then.
     """
-    day_before = month.starts_on - dt.timedelta(days=1)
-    enrolled_for = (
-        Binding.objects.valid()
-        .filter(member=OuterRef("pk"), valid_from__lte=last, valid_to__gt=OuterRef("counted_from"))
-        .order_by("valid_from")
-        .values("clerk")[:1]
-    )
-    enrolled = Q(counted_from__range=(month.starts_on, last))
-
-    def said(condition: Q) -> ExpressionWrapper:
-        return ExpressionWrapper(condition, output_field=BooleanField())
-
-    return (
-        Member.objects.order_by()
-        .annotate(
-            closing=FilteredRelation(
-                "bindings",
-                condition=Q(bindings__voided_by=None, bindings__valid_from__lte=last, bindings__valid_to__gt=last),
-            ),
-            ended=FilteredRelation(
-                "bindings",
-                condition=Q(
-                    bindings__voided_by=None,
-                    bindings__valid_from__lte=day_before,
-                    bindings__valid_to__gt=day_before,
-                    bindings__valid_to__lte=last,
-                ),
-            ),
-            at_opening=said(Q(counted_from__lt=month.starts_on, counted_to__gte=month.starts_on)),
-            enrolled=said(enrolled),
-            at_closing=said(Q(counted_from__lte=last, counted_to__gt=last)),
-            first_clerk=Case(
-                When(enrolled & Q(closing__valid_from__lte=F("counted_from")), then=F("closing__clerk")),
-                When(enrolled, then=Subquery(enrolled_for)),
-                When(closing__valid_from__lte=day_before, then=F("closing__clerk")),
-                default=F("ended__clerk"),
-                output_field=models.BigIntegerField(),
-            ),
-            last_clerk=F("closing__clerk"),
-        )
-        .values("id", "store_id", "at_opening", "enrolled", "at_closing", "first_clerk", "last_clerk")
-    )
-
-
-def key_list_sql() -> tuple[str, str]:
-    """SQL that takes `member_ids` of a group of members apart, as `keys`, and of each of them."""
-    if connection.vendor == "postgresql":
-        return "UNNEST(STRING_TO_ARRAY(member_ids, ','))", "CAST(keys AS bigint)"
-    return "JSON_EACH('[' || member_ids || ']')", "CAST(keys.value AS bigint)"
-
-
-def _waited() -> str:
-    """SQL of (member_id, store_id): whose list a member was on at the end of a month (its number), as kept.
-
-    A home store as it is known now may be another one.
-    """
-    keys, key = key_list_sql()
-    return f"""
-        SELECT {key} AS member_id, last_store_id AS store_id
-        FROM {MemberGroup._meta.db_table} CROSS JOIN {keys} AS keys
-        WHERE month_id = %s AND at_closing AND last_clerk_id IS NULL"""
-
-
-# --- Both --------------------------------------------------------------------------------------------------------
-
-
-def _groups(name: str, columns: str) -> str:
-    """SQL of the cards that stand for one another at the end of a day (three times), and of their earlier purchases.
-
-    Nearly every card is alone and in neither: what has a group takes its figures from there, the others their own.
-    """
-    return f"""
-        {name}_merged AS ({surviving_cards_sql()}),
-        {name}_card AS (
-            SELECT card_id, survivor_id FROM {name}_merged
-            UNION SELECT survivor_id, survivor_id FROM {name}_merged
-        ),
-        {name} AS (
-            SELECT survivor_id, {columns}
-            FROM {name}_card JOIN {_EARLIER} AS earlier ON earlier.member_id = card_id
-            GROUP BY survivor_id
-        )"""
-
-
-def _day_sets(day: str) -> tuple[str, str, str]:
-    """SQL of the days of a month as the bits of a number: of those in a group of `day`, of several sets, their count.
-
-    So nothing has to be sorted to count the days, and the days of two cards can be taken together. The month's first
-    day is the parameter of the first.
-    """
-    if connection.vendor == "postgresql":
-        return f"BIT_OR(1 << ({day} - %s))", "BIT_OR({})", "BIT_COUNT(CAST({} AS bit(32)))"
-    bits = range(31)
-    return (
-        f"SUM(DISTINCT 1 << CAST(JULIANDAY({day}) - JULIANDAY(%s) AS integer))",
-        " + ".join(f"MAX({{0}} & {1 << bit})" for bit in bits),
-        "(" + " + ".join(f"({{0}} >> {bit} & 1)" for bit in bits) + ")",
-    )
-
-
-def _statement(purchases: str, owners: str) -> str:
-    days, all_days, days_counted = _day_sets("bought_on")
-    return f"""
-        CREATE TEMPORARY TABLE {TABLE} AS
-        WITH bought AS (
-            SELECT member_id,
-                CAST(SUM(net_amount) AS bigint) AS spend,
-                CAST(SUM(CASE WHEN bought_on IS NOT NULL THEN net_amount END) AS bigint) AS bought_amount,
-                COUNT(bought_on) AS parts,
-                {days} AS days,
-                MAX(bought_on) AS bought
-            FROM ({purchases}) AS part
-            GROUP BY member_id
-        ),
-        waited AS ({_waited()}),
-        {_groups("opened", "MAX(bought) AS bought, CAST(SUM(opening_spend) AS bigint) AS spend")},
-        {_groups("closed", "MAX(bought) AS bought, CAST(SUM(spend) AS bigint) AS spend")},
-        further AS (
-            SELECT COALESCE(survivor_id, member_id) AS member_id, COUNT(*) AS parts
-            FROM {_FURTHER} LEFT JOIN closed_merged ON card_id = member_id
-            GROUP BY COALESCE(survivor_id, member_id)
-        ),
-        customer AS (
-            SELECT survivor_id,
-                CAST(SUM(spend) AS bigint) AS spend,
-                CAST(SUM(bought_amount) AS bigint) AS bought_amount,
-                CAST(SUM(parts) AS bigint) AS parts,
-                {all_days.format("days")} AS days,
-                MAX(bought) AS bought
-            FROM closed_card JOIN (
-                -- Asked row by row, purchases need not be put in order once more.
-                SELECT * FROM bought WHERE (member_id IN (SELECT card_id FROM closed_card)) IS TRUE
-            ) AS bought ON member_id = card_id
-            GROUP BY survivor_id
-        ),
-        member AS (
-            SELECT owned.id, owned.store_id, first_clerk, last_clerk, at_opening, at_closing,
-                at_opening OR enrolled AS there,
-                COALESCE(waited.store_id, owned.store_id) AS first_list,
-                COALESCE(opened.bought, earlier.bought) AS bought_at_opening,
-                COALESCE(closed.bought, earlier.bought) AS bought_before,
-                COALESCE(customer.bought, bought.bought) AS bought,
-                CASE WHEN owned.id NOT IN (SELECT card_id FROM opened_merged)
-                    THEN COALESCE(opened.spend, earlier.opening_spend) END AS opening_spend,
-                CASE WHEN owned.id NOT IN (SELECT card_id FROM closed_merged)
-                    THEN COALESCE(closed.spend, earlier.spend, 0) + COALESCE(customer.spend, bought.spend, 0)
-                    END AS spend,
-                COALESCE(customer.spend, bought.spend) AS month_spend,
-                COALESCE(customer.bought_amount, bought.bought_amount) AS bought_amount,
-                COALESCE(customer.parts, bought.parts) - COALESCE(further.parts, 0) AS tickets,
-                {days_counted.format("COALESCE(customer.days, bought.days)")} AS days
-            FROM ({owners}) AS owned
-            LEFT JOIN bought ON bought.member_id = owned.id
-            LEFT JOIN further ON further.member_id = owned.id
-            LEFT JOIN {_EARLIER} AS earlier ON earlier.member_id = owned.id
-            LEFT JOIN opened ON opened.survivor_id = owned.id
-            LEFT JOIN closed ON closed.survivor_id = owned.id
-            LEFT JOIN customer ON customer.survivor_id = owned.id
-            LEFT JOIN waited ON waited.member_id = owned.id
-        ),
-        state AS (
-            SELECT member.*,
-                at_opening AND COALESCE(bought_at_opening >= %s, FALSE) AS active_opening,
-                at_closing AND (COALESCE(bought >= %s, FALSE) OR COALESCE(bought_before >= %s, FALSE)) AS active_closing
-            FROM member
-            WHERE there OR spend > 0 OR opening_spend > 0
-        )
-        SELECT id, store_id, there,
-            first_clerk,
-            CASE WHEN first_clerk IS NULL THEN first_list END AS first_list,
-            CASE WHEN at_closing THEN last_clerk END AS last_clerk,
-            CASE WHEN at_closing AND last_clerk IS NULL THEN store_id END AS last_list,
-            at_opening, at_closing, active_opening, active_closing,
-            active_closing AND NOT active_opening AND bought_before IS NOT NULL AS bought_before,
-            opening_spend, spend, month_spend, bought_amount, tickets, days
-        FROM state
-    """
-
-
-@contextmanager
-def planning(cursor: CursorWrapper, **configuration: str) -> Iterator[None]:
-    """PostgreSQL plans with these settings meanwhile, `enable_sort="off"` for one, within the transaction."""
-    if connection.vendor != "postgresql":
-        yield
-        return
-    for name, value in configuration.items():
-        cursor.execute(f"SET LOCAL {name} = '{value}'")
-    yield
-    for name in configuration:
-        cursor.execute(f"SET LOCAL {name} TO DEFAULT")
-
-
-def _keep(cursor: CursorWrapper, table: str, query: models.QuerySet) -> None:
-    sql, params = query.query.sql_with_params()
-    cursor.execute(f"CREATE TEMPORARY TABLE {table} AS {sql}", params)
-
-
-@contextmanager
-def classified(month: Month, last: dt.date | None = None) -> Iterator[None]:
-    """While it lasts there is a temporary table with each member and the way that it went in the month.
-
-    With `last`, a day of the month, closing is the end of that day. Rows that are not `there` are of cards that count
-    on no day of the month and are ranked nevertheless: somebody spent with them. Whoever asks for the same again while
-    it lasts is given the same table. Beside it is a table with the parts (`id`) of tickets (`sale_id`) of several, as
-    far back as `measured_since` the month's new members are.
-    """
-    last = last or month.ends_on
-    if _asked.get() == (month.pk, last):
-        yield
-        return
     after = last + dt.timedelta(days=1)
-    purchases, purchase_params = _purchases(month, after).query.sql_with_params()
-    owners, owner_params = _owners(month, last).query.sql_with_params()
-    posted = posted_activity(month, before=after).filter(PURCHASE).values("member_id", "part_id", "business_date")
-    # A window of one day is that day alone.
-    window = dt.timedelta(days=settings.ACTIVITY_WINDOW_DAYS - 1)
-    day_before = month.starts_on - dt.timedelta(days=1)
-    params = [
-        month.starts_on, *purchase_params, next_number(month.pk, -1), *[day_before] * 3, *[last] * 3,
-        *owner_params, day_before - window, *[last - window] * 2,
-    ]  # fmt: skip
-    with transaction.atomic(), connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # It cannot estimate the rows behind grouped ones, and would spend more time compiling than the work takes.
-            cursor.execute("SET LOCAL jit = off")
-            # Sums by member and groups of members stay in memory; on disk they take twice as long.
-            cursor.execute("SET LOCAL work_mem = '256MB'")
-        _keep(cursor, _EARLIER, _earlier(month, after))
-        # The few of them are near at hand, each by its index.
-        with planning(cursor, random_page_cost="1.1"):
-            _keep(cursor, SEVERAL, _parts_of_several(measured_since(month), last))
-            few = cursor.rowcount < _FEW
-            cursor.execute(f"ANALYZE {SEVERAL}")
-        # Left to itself it reckons with the lists of corrected parts being made anew for each of them.
-        with planning(cursor, **({"enable_hashjoin": "off", "enable_mergejoin": "off"} if few else {})):
-            further, further_params = posted.query.sql_with_params()
-            cursor.execute(f"CREATE TEMPORARY TABLE {_FURTHER} AS {_further(further)}", further_params)
-        with planning(cursor, enable_hashjoin="off"):
-            cursor.execute(_statement(purchases, owners), params)
-        cursor.execute(f"DROP TABLE {_EARLIER}")
-        cursor.execute(f"DROP TABLE {_FURTHER}")
-        token = _asked.set((month.pk, last))
-        try:
-            yield
-        finally:
-            _asked.reset(token)
-        cursor.execute(f"DROP TABLE {TABLE}")
-        cursor.execute(f"DROP TABLE {SEVERAL}")
+    days = (after - day_before).days
+    bindings = Binding.objects.valid().filter(valid_from__lte=last, valid_to__gt=day_before).order_by()
+    rows = read_columns(
+        bindings.annotate(
+            since=DaysSince("valid_from", day_before, after), until=DaysSince("valid_to", day_before, after)
+        ),
+        {"member_id": Member, "clerk_id": Clerk, "since": days, "until": days},
+    )
+    places = cards.places(rows["member_id"])
+    # Whoever was enrolled since the cards were read is left out, here and wherever rows are read later.
+    rows, places = rows_where(places >= 0, rows), places[places >= 0]
+    clerks, since, until = rows["clerk_id"], rows["since"], rows["until"]
+    first, final = np.zeros((2, len(cards)), dtype=np.int64)
+    opening = since == 0
+    first[places[opening]] = clerks[opening]
+    closing = until == days
+    final[places[closing]] = clerks[closing]
+    first[enrolled > 0] = 0
+    (since_then,) = np.nonzero((enrolled[places] > 0) & (until > enrolled[places]))
+    # The earliest is written last.
+    since_then = since_then[np.argsort(-since[since_then], kind="stable")]
+    first[places[since_then]] = clerks[since_then]
+    return first, final
+
+
+def keys_in_groups(groups: QuerySet[MemberGroup]) -> tuple[Numbers, Numbers]:
+    """The keys of the members in these groups, and beside each the last book that it was in: a clerk's, or below zero
+    the unassigned list of a store."""
+    rows = list(groups.order_by().values_list("last_clerk", "last_store", "members", "member_ids"))
+    books = np.array([clerk or -store for clerk, store, _members, _keys in rows], dtype=np.int64)
+    keys = ",".join(keys for *_book, keys in rows)
+    return (
+        np.fromstring(keys, dtype=np.int64, sep=",") if keys else np.zeros(0, dtype=np.int64),
+        np.repeat(books, [members for _clerk, _store, members, _keys in rows]),
+    )

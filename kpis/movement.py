@@ -6,7 +6,6 @@ enrols on the 3rd and who is moved to 王伟 on the 20th is enrolled and out for
 keeps the book until it is handed over.
 """
 
-import copy
 import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -14,8 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import models
 
+from kpis.bulk_rows import write_all
 from kpis.classification import Transition, keep, transitions
-from kpis.member_states import classified
+from kpis.member_states import MemberStates, member_states
 from kpis.models import PortfolioMonth, StoreMonth
 from portfolios.models import Clerk, Month, Posting, Store
 from portfolios.months import next_number
@@ -106,16 +106,17 @@ def _movements(rows: list[Transition]) -> Movements:
     of_chain = _together(of_stores, lambda row: (None, None, None, None, *row[4:-1]))
     stores = classify(of_stores, first=lambda row: row.first_store_id, last=lambda row: row.last_store_id)
     chain = classify(of_chain, first=lambda row: None, last=lambda row: None)
+    # By place, and books made of their keys afterwards, for the same reason.
     books = classify(
         rows,
-        first=lambda row: Book(row.first_clerk_id, row.first_store_id if row.first_clerk_id is None else None),
-        last=lambda row: Book(row.last_clerk_id, row.last_store_id if row.last_clerk_id is None else None),
+        first=lambda row: (row[0], row[1] if row[0] is None else None),
+        last=lambda row: (row[2], row[3] if row[2] is None else None),
     )
-    return Movements(books, stores, chain[None])
+    return Movements({Book._make(key): figures for key, figures in books.items()}, stores, chain[None])
 
 
 def _together(rows: Iterable[Transition], way: Callable[[Transition], tuple[Any, ...]]) -> list[Transition]:
-    """The rows that are alike in `way`, all that a row has but its members, as one; by place: there are many."""
+    """The rows that are alike in `way`, all that a row has but its members, as one; by place, for there are many."""
     counted: Counter[tuple[Any, ...]] = Counter()
     for row in rows:
         counted[way(row)] += row.members
@@ -131,11 +132,13 @@ def _carry_over(found: Movements, previous: Month) -> None:
     Raises MovementError where anything differs.
     """
     frozen = PortfolioMonth.objects.filter(month=previous)
-    before = {Book(row.clerk_id, row.store_id if row.clerk_id is None else None): row for row in frozen}
     for opening, closing in CARRIED:
+        before = {
+            Book(clerk, store if clerk is None else None): members
+            for clerk, store, members in frozen.values_list("clerk", "store", closing)
+        }
         gone = {
-            book: (getattr(before[book], closing) if book in before else 0)
-            - (found.books[book][opening] if book in found.books else 0)
+            book: before.get(book, 0) - (found.books[book][opening] if book in found.books else 0)
             for book in {*found.books, *before}
         }
         differing = {book.clerk_id: less for book, less in gone.items() if book.clerk_id is not None and less}
@@ -181,18 +184,17 @@ def movement(month: Month) -> list[PortfolioMonth]:
 
     Raises MovementError if the books don't carry over from the month before, where that is frozen.
     """
-    return _portfolio_months(month, _checked(month, transitions(month)).books)
+    states = member_states(month)
+    return _portfolio_months(month, month.ends_on, _checked(month, transitions(states)).books)
 
 
-def movement_so_far(month: Month, last: dt.date) -> list[PortfolioMonth]:
+def movement_so_far(states: MemberStates) -> list[PortfolioMonth]:
     """The same as of the end of a day of an open month, and not held against the month before; nothing is saved."""
-    so_far = copy.copy(month)
-    so_far.ends_on = last
-    return _portfolio_months(so_far, _movements(transitions(so_far)).books)
+    return _portfolio_months(states.month, states.last, _movements(transitions(states)).books)
 
 
-def _portfolio_months(month: Month, books: Mapping[Book, Counter[str]]) -> list[PortfolioMonth]:
-    postings = Posting.objects.clerk_postings().filter(valid_from__lte=month.ends_on)
+def _portfolio_months(month: Month, last: dt.date, books: Mapping[Book, Counter[str]]) -> list[PortfolioMonth]:
+    postings = Posting.objects.clerk_postings().filter(valid_from__lte=last)
     home = dict(postings.order_by("valid_from").values_list("clerk", "store"))
     posted = postings.filter(valid_to__gt=month.starts_on).exclude(clerk__left_on__lt=month.starts_on)
     shown = {Book(clerk, None) for clerk in posted.values_list("clerk", flat=True)}
@@ -220,15 +222,17 @@ def _store_months(month: Month, found: Movements) -> list[StoreMonth]:
     ]
 
 
-def freeze(month: Month) -> list[PortfolioMonth]:
+def freeze(states: MemberStates) -> list[PortfolioMonth]:
     """Saves the month's movement for good, with the members behind it; called within the transaction of the close.
 
     Raises MovementError as `movement` does.
     """
-    with classified(month):
-        found = _checked(month, keep(month))
-        StoreMonth.objects.bulk_create(_store_months(month, found))
-        return PortfolioMonth.objects.bulk_create(_portfolio_months(month, found.books))
+    month = states.month
+    found = _checked(month, keep(states))
+    rows = _portfolio_months(month, states.last, found.books)
+    write_all(rows)
+    write_all(_store_months(month, found))
+    return rows
 
 
 def portfolio_months(month: Month) -> list[PortfolioMonth]:

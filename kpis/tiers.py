@@ -8,6 +8,7 @@ further ones who spent at least as much as the one in place ceil(0.20 n); everyo
 import datetime as dt
 from collections.abc import Mapping
 
+import numpy as np
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, models
@@ -15,6 +16,7 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Cast
 
 from kpis.activity import member_activity
+from kpis.bulk_rows import Numbers
 from portfolios.duplicates import surviving_cards
 from portfolios.models import Member, Store
 
@@ -68,8 +70,25 @@ def tier_bounds(spend: Mapping[int, int]) -> tuple[int, int] | None:
     ranked = sorted((amount for amount in spend.values() if amount > 0), reverse=True)
     if not ranked:
         return None
-    a_place, b_place = (-(-percent * len(ranked) // 100) for percent in (A_PERCENT, B_PERCENT))
+    a_place, b_place = _last_places(len(ranked))
     return ranked[a_place - 1], ranked[b_place - 1]
+
+
+def _last_places(ranked: int) -> tuple[int, int]:
+    """Of so many who spent something, the last place that is A, and the last that is B."""
+    a_place, b_place = (-(-percent * ranked // 100) for percent in (A_PERCENT, B_PERCENT))
+    return a_place, b_place
+
+
+def tier_numbers(spend: Numbers) -> Numbers:
+    """The same tiers as `tiers_of` gives, of an array of spends: 3 for A, 2 for B, 1 for C."""
+    ranked = spend[spend > 0]
+    tiers = np.ones(len(spend), dtype=np.int64)
+    if len(ranked):
+        for place in _last_places(len(ranked)):
+            bound = np.partition(ranked, len(ranked) - place)[len(ranked) - place]
+            tiers += spend >= bound
+    return tiers
 
 
 def tiers_of(spend: Mapping[int, int]) -> dict[int, str]:
@@ -86,32 +105,18 @@ def member_tiers(on: dt.date, *, store: Store) -> dict[int, str]:
     return tiers_of(member_spend(on, store=store if ranked_in_store() else None))
 
 
-def tier_sql(prefix: str = "", *, chain_bounds: str = "", tiers: tuple[str, str, str] = ("'A'", "'B'", "'C'")) -> str:
-    """SQL for the tier of a row with its spend and the bounds of its scope, where their names begin with `prefix`.
-
-    With `chain_bounds`, the name of a relation with the one row of the chain, the bounds are those and not the row's.
-    `tiers` is what to say for A, B and C.
-    """
-    a_tier, b_tier, c_tier = tiers
-    a_bound, b_bound = (
-        f"(SELECT {prefix}{bound} FROM {chain_bounds})" if chain_bounds else f"{prefix}{bound}"
-        for bound in ("a_bound", "b_bound")
-    )
-    spend = f"{prefix}spend"
-    return f"CASE WHEN {spend} >= {a_bound} THEN {a_tier} WHEN {spend} >= {b_bound} THEN {b_tier} ELSE {c_tier} END"
+# SQL for the tier of a row with its `spend` and the bounds of its scope.
+TIER = "CASE WHEN spend >= a_bound THEN 'A' WHEN spend >= b_bound THEN 'B' ELSE 'C' END"
 
 
-TIER = tier_sql()
-
-
-def bounds_of(customers: str, prefix: str = "") -> tuple[str, str]:
+def bounds_of(customers: str) -> tuple[str, str]:
     """SQL for `tier_bounds` over a relation (member_id, spend) of any size, and the condition to join its rows on.
 
-    There is one row (a_bound, b_bound) for the chain, or one per home store, joined to a member's `store_id`; the names
-    of its columns begin with `prefix`. Places k <= ceil(p n) are those with k - 1 < p n: so it stays with integers.
+    There is one row (a_bound, b_bound) for the chain, or one per home store, joined to a member's `store_id`. Places
+    k <= ceil(p n) are those with k - 1 < p n: so it stays with integers.
     """
     in_store = ranked_in_store()
-    home, in_home = (f"home_id AS {prefix}home_id,", "GROUP BY home_id") if in_store else ("", "")
+    home, in_home = ("home_id,", "GROUP BY home_id") if in_store else ("", "")
     ranked = f"""
         SELECT spend {", store_id AS home_id" if in_store else ""}
         FROM {customers} {f"JOIN portfolios_member ON id = {customers}.member_id" if in_store else ""}
@@ -121,8 +126,8 @@ def bounds_of(customers: str, prefix: str = "") -> tuple[str, str]:
         # from joining every member with the list, and looking up the bounds there, in place of the two bounds.
         statement = f"""
             SELECT {home}
-                spends[({A_PERCENT} * places + 99) / 100] AS {prefix}a_bound,
-                spends[({B_PERCENT} * places + 99) / 100] AS {prefix}b_bound
+                spends[({A_PERCENT} * places + 99) / 100] AS a_bound,
+                spends[({B_PERCENT} * places + 99) / 100] AS b_bound
             FROM (
                 SELECT {"home_id," if in_store else ""}
                     ARRAY_AGG(spend ORDER BY spend DESC) AS spends, COUNT(*) AS places
@@ -132,12 +137,12 @@ def bounds_of(customers: str, prefix: str = "") -> tuple[str, str]:
     else:
         statement = f"""
             SELECT {home}
-                MIN(CASE WHEN 100 * (place - 1) < {A_PERCENT} * places THEN spend END) AS {prefix}a_bound,
-                MIN(CASE WHEN 100 * (place - 1) < {B_PERCENT} * places THEN spend END) AS {prefix}b_bound
+                MIN(CASE WHEN 100 * (place - 1) < {A_PERCENT} * places THEN spend END) AS a_bound,
+                MIN(CASE WHEN 100 * (place - 1) < {B_PERCENT} * places THEN spend END) AS b_bound
             FROM (
                 SELECT ranked.*, ROW_NUMBER() OVER (own ORDER BY spend DESC) AS place, COUNT(*) OVER own AS places
                 FROM ({ranked}) AS ranked
                 WINDOW own AS ({"PARTITION BY home_id" if in_store else ""})
             ) AS placed
             {in_home}"""
-    return statement, f"{prefix}home_id = store_id" if in_store else "TRUE"
+    return statement, "home_id = store_id" if in_store else "TRUE"

@@ -6,7 +6,7 @@ on a day off adds nothing. Stale profiles are asked for first.
 """
 
 import datetime as dt
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -309,11 +309,12 @@ def month_upkeep(
         checks = checks.filter(clerk=clerk)
     if working is None:
         working = _working(month.pk).filter(server=clerk) if clerk else _working(month.pk)
+    worked = set(working)
     checked = Counter((row["clerk"], row["first"]) for row in checks)
-    days: dict[int, list[int]] = defaultdict(list)
-    for clerk_id, day in working:
-        days[clerk_id].append(min(PER_DAY, checked[clerk_id, day]))
-    return [
-        MonthUpkeep(clerk_id, len(done), sum(done), sum(count == PER_DAY for count in done))
-        for clerk_id, done in sorted(days.items())
-    ]
+    done, full = Counter[int](), Counter[int]()
+    for (clerk_id, day), count in checked.items():
+        if (clerk_id, day) in worked:
+            done[clerk_id] += min(PER_DAY, count)
+            full[clerk_id] += count >= PER_DAY
+    days = Counter(clerk_id for clerk_id, _day in worked)
+    return [MonthUpkeep(clerk_id, days[clerk_id], done[clerk_id], full[clerk_id]) for clerk_id in sorted(days)]

@@ -17,7 +17,7 @@ from commission.attribution import lock_ledger
 from commission.contested import record_held
 from commission.money import format_amount
 from kpis.measures import freeze_measures
-from kpis.member_states import classified
+from kpis.member_states import member_states
 from kpis.movement import MovementError, freeze
 from kpis.scorecard import freeze_scores
 from payroll_exports.close_checklist import CloseCheck, CloseRefused, blockers, close_checklist
@@ -79,14 +79,14 @@ def close_month(
         checks = close_checklist(month)
         blockers(month, checks)
         tell(_("portfolios"))
-        with classified(month):
-            try:
-                books = freeze(month)
-            except MovementError as error:
-                raise CloseRefused(str(error)) from error
-            tell(_("measures"))
-            freeze_measures(month)
-            freeze_scores(month)
+        states = member_states(month)
+        try:
+            books = freeze(states)
+        except MovementError as error:
+            raise CloseRefused(str(error)) from error
+        tell(_("measures"))
+        freeze_measures(states, books)
+        freeze_scores(month)
         tell(_("payslips"))
         earned = earnings(month)
         lock_run(month, earned, run=run)

@@ -73,6 +73,7 @@ class Chain:
         original: SalePart | None = None,
         settled: bool = False,
         beside: SalePart | None = None,
+        server: Clerk | None = None,
     ) -> SalePart:
         """A ticket of one part, posted to its own month or to a later one (`posted`); a return has an original.
 
@@ -101,6 +102,7 @@ class Chain:
             business_date=on_day,
             month_number=number,
             member=member,
+            server=server,
             original=original,
             settled=settled,
             plan=self.plan,
@@ -115,7 +117,16 @@ class Chain:
         self.attribute(part, month=posted or number, reason=reason, member=member)
         return part
 
-    def attribute(self, part: SalePart, *, month: int, reason: str, member: Member | None, sign: int = 1) -> None:
+    def attribute(
+        self,
+        part: SalePart,
+        *,
+        month: int,
+        reason: str,
+        member: Member | None,
+        sign: int = 1,
+        corrects: Attribution | None = None,
+    ) -> None:
         Attribution.objects.create(
             part=part,
             booking=self.booking,
@@ -124,9 +135,11 @@ class Chain:
             reason=reason,
             pay_line=Attribution.PayLine.KIND,
             reverses=sign < 0,
+            corrects=corrects,
             store_id=part.store_id,
             business_date=part.business_date,
             member=member,
+            server=part.server,
             plan=self.plan,
             share_bp=10000,
             commissionable_amount=sign * part.commissionable_amount,

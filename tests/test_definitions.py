@@ -34,6 +34,7 @@ from kpis.measure_models import SUMS, MeasureMonth
 from kpis.measure_page import MEASURES, figure_text
 from kpis.measures import freeze_measures
 from kpis.member_analysis import OF_MEMBERS, Counted, Crowd, analyse, members_of
+from kpis.member_states import member_states
 from kpis.models import PortfolioMonth, Scorecard, ScorecardMeasure, StoreMonth
 from kpis.movement import freeze
 from kpis.score_page import points_text, target_text, value_text
@@ -55,8 +56,8 @@ def chain() -> Chain:
 
 def run(*numbers: int) -> None:
     for month in Month.objects.filter(pk__in=numbers).order_by("pk"):
-        freeze(month)
-        freeze_measures(month)
+        states = member_states(month)
+        freeze_measures(states, freeze(states))
         close(month)
 
 

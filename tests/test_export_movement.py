@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from kpis.member_states import member_states
 from kpis.movement import freeze
 from portfolios.models import Clerk, Month, Store
 from tests.books import Chain, close
@@ -54,7 +55,7 @@ def test_an_open_month_as_it_stands(chain: Chain, tmp_path: Path, capsys: pytest
 
 def test_a_closed_month_as_it_was_frozen(chain: Chain, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     march = Month.objects.get(pk=202603)
-    freeze(march)
+    freeze(member_states(march))
     close(march)
     member = chain.member(Store.objects.get())
     chain.bind(member, Clerk.objects.get(clerk_no="C3"))
@@ -113,7 +114,7 @@ def test_a_file_that_cannot_be_written_is_named(chain: Chain, tmp_path: Path, wh
 
 def test_books_that_do_not_carry_over_leave_the_old_file(chain: Chain, tmp_path: Path) -> None:
     february = Month.objects.get(pk=202602)
-    freeze(february)
+    freeze(member_states(february))
     close(february)
     path = tmp_path / "movement.csv"
     path.write_text("before")

@@ -10,6 +10,7 @@ from kpis.goal_bars import goal_bars
 from kpis.measure_models import SUMS, MeasureMonth, MeasuresSoFar
 from kpis.measure_page import MEASURES, Rank, figure_text, measures_page, percent, rank
 from kpis.measures import freeze_measures, measured, refresh_measures
+from kpis.member_states import member_states
 from kpis.movement import freeze
 from kpis.movement_members import Scope
 from portfolios.models import BindingBatch, Clerk, Member, Month, Store
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.django_db
 
 def close_as(number: int) -> Month:
     month = Month.objects.get(pk=number)
-    freeze(month)
-    freeze_measures(month)
+    states = member_states(month)
+    freeze_measures(states, freeze(states))
     close(month)
     return month
 

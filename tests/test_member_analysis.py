@@ -18,6 +18,7 @@ from pytest_django import DjangoDbBlocker
 
 from commission.ticket_corrections import approve, ask_for_member
 from kpis.member_analysis import DIMENSIONS, OF_MEMBERS, Counted, Crowd, analyse, members_of
+from kpis.member_states import member_states
 from kpis.movement import freeze
 from kpis.tiers import member_spend, member_tiers
 from portfolios.models import BindingBatch, Member, Month, User
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 def frozen(number: int) -> Month:
     month = Month.objects.get(pk=number)
-    freeze(month)
+    freeze(member_states(month))
     close(month)
     return month
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from kpis.member_states import member_states
 from kpis.models import MemberGroup, PortfolioMonth
 from kpis.movement import FIGURES, MovementError, freeze, movement, portfolio_months
 from portfolios.models import Member, Month
@@ -367,13 +368,13 @@ def test_a_month_from_the_26th_has_its_own_first_and_last_day(settings: Any) -> 
 
 
 def test_what_is_frozen_stays_whatever_comes_later(scene: Scene, bound: Member) -> None:
-    frozen = figures(freeze(march()))
+    frozen = figures(freeze(member_states(march())))
     close(march())
     scene.chain.bind(scene.chain.member(scene.store), scene.wang)
     assert figures(portfolio_months(march())) == frozen
     assert frozen["C1"] == {"opening": 1, "closing": 1}
     with pytest.raises(IntegrityError), transaction.atomic():
-        freeze(march())
+        freeze(member_states(march()))
 
 
 def test_what_is_frozen_is_written_in_order(scene: Scene) -> None:
@@ -381,7 +382,7 @@ def test_what_is_frozen_is_written_in_order(scene: Scene) -> None:
     members = [scene.chain.member(scene.store) for _number in range(6)]
     for place, member in enumerate(reversed(members)):
         scene.chain.bind(member, scene.wang if place % 2 else scene.li)
-    freeze(march())
+    freeze(member_states(march()))
     groups = MemberGroup.objects.order_by("pk").values_list("last_clerk__clerk_no", "member_ids")
     keys = [member.pk for member in members]
     assert list(groups) == [
@@ -391,14 +392,14 @@ def test_what_is_frozen_is_written_in_order(scene: Scene) -> None:
 
 
 def test_a_month_is_frozen_once(scene: Scene) -> None:
-    freeze(march())
+    freeze(member_states(march()))
     with pytest.raises(IntegrityError), transaction.atomic():
-        freeze(march())
+        freeze(member_states(march()))
 
 
 def frozen_february() -> None:
     february = Month.objects.get(pk=202602)
-    freeze(february)
+    freeze(member_states(february))
     close(february)
 
 
@@ -408,7 +409,7 @@ def test_a_closing_that_is_not_the_next_opening_is_refused(scene: Scene, bound: 
     with pytest.raises(MovementError, match=r"^C2 Clerk 2: opening is 1, but closing of the month .* frozen at 0\. "):
         movement(march())
     with pytest.raises(MovementError, match=r"^C2 Clerk 2: opening is 1"):
-        freeze(march())
+        freeze(member_states(march()))
 
 
 def test_an_active_closing_that_is_not_the_next_opening_is_refused(scene: Scene, bound: Member, settings: Any) -> None:

@@ -16,6 +16,7 @@ from python_calamine import CalamineWorkbook
 
 from kpis.cohorts import Cohort, CohortShare, cohorts, heat_map
 from kpis.definitions import GROUPS
+from kpis.member_states import member_states
 from kpis.models import CohortMonth, MemberGroup, StoreMonth
 from kpis.month_lines import MonthEnd, month_ends, month_lines
 from kpis.movement import freeze
@@ -42,7 +43,7 @@ def month(number: int) -> Month:
 
 def freeze_all(*numbers: int) -> None:
     for number in numbers:
-        freeze(month(number))
+        freeze(member_states(month(number)))
         close(month(number))
 
 

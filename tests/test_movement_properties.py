@@ -11,6 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from kpis.classification import Transition
+from kpis.member_states import member_states
 from kpis.models import MemberGroup, PortfolioMonth, StoreMonth
 from kpis.movement import FIGURES, classify, freeze
 from kpis.movement_members import FALLEN, RISEN, FigureMembers, Scope
@@ -149,7 +150,7 @@ def frozen(
     of_books, of_stores = {}, {}
     for number in MONTHS:
         month = Month.objects.get(pk=number)
-        for row in freeze(month):
+        for row in freeze(member_states(month)):
             of_books[number, row.clerk.clerk_no if row.clerk else row.store.store_no] = figures(row)  # type: ignore[union-attr]
         for whole in StoreMonth.objects.filter(month=month).select_related("store"):
             of_stores[number, whole.store.store_no if whole.store else "chain"] = figures(whole)

@@ -1,13 +1,15 @@
 """Twelve months' spend and the tiers that follow from it: hand-worked ranks, ties, and the SQL that says the same."""
 
+import numpy as np
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kpis.member_states import member_states
 from kpis.movement import freeze, movement
-from kpis.tiers import TIER, bounds_of, member_spend, member_tiers, tier_bounds, tiers_of, year_before
+from kpis.tiers import TIER, bounds_of, member_spend, member_tiers, tier_bounds, tier_numbers, tiers_of, year_before
 from portfolios.models import Month
 from tests.books import Chain, Reason, close, day
 
@@ -147,6 +149,12 @@ def test_the_database_ranks_as_the_bounds_do(amounts: list[int]) -> None:
         assert dict(cursor.fetchall()) == tiers_of(dict(enumerate(amounts)))
 
 
+@given(st.lists(st.one_of(st.integers(-3, 6), st.integers(-(10**6), 10**12)), max_size=130))
+def test_an_array_of_spends_is_ranked_as_the_bounds_do(amounts: list[int]) -> None:
+    numbers = tier_numbers(np.array(amounts, dtype=np.int64)).tolist()
+    assert {place: " CBA"[number] for place, number in enumerate(numbers)} == tiers_of(dict(enumerate(amounts)))
+
+
 @pytest.mark.django_db
 def test_month_end_tiers_look_back_to_the_month_of_the_year_before() -> None:
     """March 2026 counts the tickets posted to 2025-04 up to 2026-03, whichever day they were sold."""
@@ -160,6 +168,6 @@ def test_month_end_tiers_look_back_to_the_month_of_the_year_before() -> None:
     assert [row.tier_a for row in movement(march) if row.clerk_id] == [0]
     chain.buy(member, "2025-3-30", 100, posted=202504)
     assert [row.tier_a for row in movement(march) if row.clerk_id] == [1]
-    freeze(march)
+    freeze(member_states(march))
     close(march)
     assert [row.tier_a for row in movement(Month.objects.get(pk=202604)) if row.clerk_id] == [0]
