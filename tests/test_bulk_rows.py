@@ -66,6 +66,23 @@ def test_columns_are_what_the_table_has(bought: list[tuple[bool, dt.date, int, i
         transaction.set_rollback(True)
 
 
+def test_keys_that_there_is_no_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if all members but the first had come while the columns were read: nothing is told apart wrongly."""
+    chain = Chain()
+    store = chain.store()
+    members = [chain.member(store), chain.member(store)]
+    for member in members:
+        chain.buy(member, "3-9")
+    monkeypatch.setattr(bulk_rows, "_room", lambda held: 1)
+    if connection.vendor == "postgresql":
+        with pytest.raises(RuntimeError, match=r"^member_id: .* Nothing is kept: run it again\.$"):
+            read_columns(Attribution.objects.all(), {"member_id": Member})
+    else:
+        # There no columns share a number.
+        found = read_columns(Attribution.objects.order_by("pk"), {"member_id": Member})
+        assert found["member_id"].tolist() == [member.pk for member in members]
+
+
 def test_several_queries_are_read_each_with_its_place() -> None:
     chain = Chain()
     member = chain.member(chain.store())
