@@ -112,7 +112,7 @@ class MemberGroup(models.Model):
     is empty where the member was not there.
     """
 
-    # The rows come from joins on these very tables, inside the close: the checks would cost more than the rows. That
+    # The rows are made from these very tables, inside the close: the checks would cost more than the rows. That
     # there is such a month is checked with its being open.
     month = models.ForeignKey(
         Month, models.PROTECT, db_constraint=False, db_index=False, related_name="+", verbose_name=_("month")
